@@ -1,0 +1,308 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Group and Version of our kinds.
+const (
+	Group   = "credence.mesh"
+	Version = "v1alpha1"
+)
+
+// Kinds of the group.
+const (
+	KindMesh        = "Mesh"
+	KindWorkload    = "Workload"
+	KindCertificate = "Certificate"
+	KindTokenIssuer = "TokenIssuer"
+	KindAuthPolicy  = "AuthPolicy"
+)
+
+// Mesh is the one object that names the trust domain and the lifetimes. It has no namespace.
+type Mesh struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              MeshSpec `json:"spec"`
+}
+
+// MeshSpec is what holds for the whole mesh.
+type MeshSpec struct {
+	// TrustDomain is the SPIFFE trust domain (SPIFFE-ID §2.1): lower case, no scheme, at most 255 bytes.
+	TrustDomain string `json:"trustDomain"`
+	// Development permits what must never run in production: the development issuer, selfSigned certificates, boundary none,
+	// and selectors by path alone. Default false.
+	Development bool `json:"development,omitempty"`
+	// CA lifetimes.
+	CA *MeshCA `json:"ca,omitempty"`
+	// SVID lifetimes.
+	SVID *MeshSVID `json:"svid,omitempty"`
+	// Ports is where sidecar listeners are placed that no Workload places itself.
+	Ports *MeshPorts `json:"ports,omitempty"`
+	// DelegatedIDs lets a namespace claim SPIFFE IDs outside its own prefix.
+	DelegatedIDs []DelegatedID `json:"delegatedIDs,omitempty"`
+}
+
+// MeshCA configures the embedded CA.
+type MeshCA struct {
+	// TTL of a CA certificate. Default 24h; at least 6 times svid.ttl.
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// MeshSVID configures X.509-SVIDs.
+type MeshSVID struct {
+	// TTL of an X.509-SVID. Default 1h, at least 10s (60s outside a development mesh), at most 24h.
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// MeshPorts is an inclusive range of TCP ports. Default 20000 to 29999.
+type MeshPorts struct {
+	First int32 `json:"first"`
+	Last  int32 `json:"last"`
+}
+
+// DelegatedID lets Namespace claim IDs whose path begins with PathPrefix (whole segments).
+type DelegatedID struct {
+	Namespace  string `json:"namespace"`
+	PathPrefix string `json:"pathPrefix"`
+}
+
+// Workload is a service: who it is, how its processes are recognised, where it listens.
+type Workload struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              WorkloadSpec `json:"spec"`
+}
+
+// WorkloadSpec describes one Workload.
+type WorkloadSpec struct {
+	// SPIFFEID overrides spiffe://<td>/ns/<namespace>/wl/<name>. It must lie under the namespace's prefix unless delegated.
+	SPIFFEID string `json:"spiffeID,omitempty"`
+	// Selectors recognise the processes of this Workload; all of them must hold (AND).
+	Selectors Selectors `json:"selectors"`
+	// Boundary is what separates its listeners from other processes: user or none. Default user. none only in a development mesh.
+	Boundary string `json:"boundary,omitempty"`
+	// Ports that the application serves. May be empty: a Workload that only calls.
+	Ports []WorkloadPort `json:"ports,omitempty"`
+	// Sidecar places the proxy's listeners. Absent: placed by Credence.
+	Sidecar *Sidecar `json:"sidecar,omitempty"`
+}
+
+// Selectors of a process.
+type Selectors struct {
+	Unix *UnixSelectors `json:"unix,omitempty"`
+}
+
+// UnixSelectors are what the kernel says of a process. At least one is set; path alone only in a development mesh.
+type UnixSelectors struct {
+	UID *int64 `json:"uid,omitempty"`
+	GID *int64 `json:"gid,omitempty"`
+	// Path of the executable; a relative one is relative to the manifest's file.
+	Path string `json:"path,omitempty"`
+	// SHA256 of the executable in lower-case hex.
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// WorkloadPort is one port that the application serves, behind its sidecar.
+type WorkloadPort struct {
+	// Name is unique in the Workload; a policy's sectionName refers to it. Default: the protocol in lower case.
+	Name string `json:"name,omitempty"`
+	// Port is the number that backendRefs and callers use. With boundary none the application listens on 127.0.0.1:Port;
+	// with boundary user on the unix socket <name>.sock in the Workload's directory.
+	Port int32 `json:"port"`
+	// Protocol: HTTP (HTTP/1.1). Default HTTP.
+	Protocol string `json:"protocol,omitempty"`
+	// Inbound is the IP address and port on which the sidecar serves mTLS for this port ("127.0.0.1:20443"). Absent: placed in Mesh.spec.ports.
+	Inbound string `json:"inbound,omitempty"`
+}
+
+// Sidecar places what the application uses to call others.
+type Sidecar struct {
+	// Outbound is the IP address and port of the explicit HTTP proxy, used with boundary none only. Absent: placed in Mesh.spec.ports.
+	Outbound string `json:"outbound,omitempty"`
+}
+
+// Boundaries of a Workload.
+const (
+	BoundaryUser = "user"
+	BoundaryNone = "none"
+)
+
+// Certificate is the TLS certificate of a Gateway listener. Exactly one source is set.
+type Certificate struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              CertificateSpec `json:"spec"`
+}
+
+// CertificateSpec says where the certificate comes from.
+type CertificateSpec struct {
+	Files      *CertificateFiles      `json:"files,omitempty"`
+	SelfSigned *CertificateSelfSigned `json:"selfSigned,omitempty"`
+}
+
+// CertificateFiles names PEM files; relative ones are relative to the manifest's file.
+type CertificateFiles struct {
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
+}
+
+// CertificateSelfSigned makes one at start, signed by itself. Only in a development mesh.
+type CertificateSelfSigned struct {
+	// Hosts are the DNS names and IP addresses it is for. Default localhost, 127.0.0.1, ::1.
+	Hosts []string `json:"hosts,omitempty"`
+}
+
+// TokenIssuer is one issuer of user tokens.
+type TokenIssuer struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              TokenIssuerSpec `json:"spec"`
+}
+
+// TokenIssuerSpec says which tokens are good.
+type TokenIssuerSpec struct {
+	// Issuer is the exact iss of the tokens (no normalisation).
+	Issuer string `json:"issuer"`
+	// Audiences of which a token must carry at least one. At least one.
+	Audiences []string `json:"audiences"`
+	// Algorithms accepted. Default RS256, ES256, EdDSA.
+	Algorithms []string `json:"algorithms,omitempty"`
+	// Keys: exactly one source.
+	Keys TokenKeys `json:"keys"`
+	// Leeway for nbf and iat. Default 30s, at most 60s.
+	Leeway *metav1.Duration `json:"leeway,omitempty"`
+	// ExpLeeway for exp. Default 0s, at most 60s.
+	ExpLeeway *metav1.Duration `json:"expLeeway,omitempty"`
+	// MaxLifetime bounds exp - iat. Default none; 24h with profile at+jwt.
+	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
+	// Profile: "at+jwt" (RFC 9068, strict) or "legacy" (typ JWT or absent). Default at+jwt.
+	Profile string `json:"profile,omitempty"`
+}
+
+// Token profiles.
+const (
+	ProfileATJWT  = "at+jwt"
+	ProfileLegacy = "legacy"
+)
+
+// TokenKeys is where the verification keys come from. Exactly one field is set.
+type TokenKeys struct {
+	// Inline is a JWK Set as JSON text.
+	Inline string `json:"inline,omitempty"`
+	// File is the path of a JWK Set; a relative one is relative to the manifest's file. It is watched.
+	File string `json:"file,omitempty"`
+	// URL of a JWK Set.
+	URL string `json:"url,omitempty"`
+	// Development takes the keys of the development issuer that `credence up` runs at the address in Issuer (http, loopback).
+	// Only in a development mesh.
+	Development *DevelopmentKeys `json:"development,omitempty"`
+}
+
+// DevelopmentKeys has no fields.
+type DevelopmentKeys struct{}
+
+// AuthPolicy says which authentication is accepted and which rules allow or deny. It attaches by targetRefs (GEP-713).
+type AuthPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              AuthPolicySpec `json:"spec"`
+}
+
+// AuthPolicySpec of one policy. What no rule allows is denied.
+type AuthPolicySpec struct {
+	TargetRefs []PolicyTarget `json:"targetRefs"`
+	// Override "allowed" lets the most specific policy below replace this one as a whole. Default: a child can only narrow.
+	Override string `json:"override,omitempty"`
+	// Authentication accepted for users. Absent: no user token is read at this level.
+	Authentication *PolicyAuthentication `json:"authentication,omitempty"`
+	Rules          []PolicyRule          `json:"rules"`
+}
+
+// OverrideAllowed is the one value of AuthPolicySpec.Override.
+const OverrideAllowed = "allowed"
+
+// PolicyTarget is a LocalPolicyTargetReferenceWithSectionName of GEP-713.
+type PolicyTarget struct {
+	Group string `json:"group"`
+	// Kind: Mesh, Gateway, HTTPRoute or Workload.
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// SectionName: a Gateway's listener, a rule of an HTTPRoute by name, a Workload's port.
+	SectionName string `json:"sectionName,omitempty"`
+}
+
+// PolicyAuthentication lists what proves who the user is.
+type PolicyAuthentication struct {
+	// Issuers are names of TokenIssuers in the policy's namespace.
+	Issuers []string `json:"issuers"`
+}
+
+// PolicyRule matches when From, To and Require all hold. Deny rules are looked at first.
+type PolicyRule struct {
+	Name string `json:"name"`
+	// Action: allow or deny. Default allow.
+	Action string `json:"action,omitempty"`
+	// Mode: enforce or audit. Default enforce. audit never decides.
+	Mode string `json:"mode,omitempty"`
+	// Authentication [anonymous] lets an allow rule match without a user. Without it, an allow rule of a policy with issuers needs one.
+	Authentication []string `json:"authentication,omitempty"`
+	// From: any of these peers. Absent: any peer.
+	From []RulePeer `json:"from,omitempty"`
+	// To: any of these operations. Absent: any operation.
+	To []RuleOperation `json:"to,omitempty"`
+	// Require: all of it. Absent: nothing.
+	Require *RuleRequirement `json:"require,omitempty"`
+}
+
+// Values of PolicyRule.
+const (
+	ActionAllow             = "allow"
+	ActionDeny              = "deny"
+	ModeEnforce             = "enforce"
+	ModeAudit               = "audit"
+	AuthenticationAnonymous = "anonymous"
+)
+
+// RulePeer is a calling workload. Exactly one field is set.
+type RulePeer struct {
+	// SPIFFEID is the exact ID.
+	SPIFFEID string `json:"spiffeID,omitempty"`
+	// SPIFFEIDPrefix matches IDs whose path begins with all segments of this one.
+	SPIFFEIDPrefix string `json:"spiffeIDPrefix,omitempty"`
+	// Workload is a Workload of the policy's namespace, by name.
+	Workload string `json:"workload,omitempty"`
+	// Gateway is a Gateway of the policy's namespace, by name.
+	Gateway string `json:"gateway,omitempty"`
+}
+
+// RuleOperation is what is called: all given fields must hold, in each any element.
+type RuleOperation struct {
+	// Methods compare exactly (RFC 9110 §9.1: case-sensitive).
+	Methods []string `json:"methods,omitempty"`
+	// Paths: "/a/b" is exactly that path; "/a/*" is every path below /a by whole segments, and /a itself; "/*" is any.
+	// Compared with the canonical path, percent-decoded per segment.
+	Paths []string `json:"paths,omitempty"`
+	// Hosts: exact names, or "*.example.com" for one or more labels before it. Without port.
+	Hosts []string `json:"hosts,omitempty"`
+}
+
+// RuleRequirement is what the user's token must hold.
+type RuleRequirement struct {
+	Scopes *ScopeRequirement  `json:"scopes,omitempty"`
+	Claims []ClaimRequirement `json:"claims,omitempty"`
+}
+
+// ScopeRequirement (RFC 6749 §3.3). AllOf: every one; AnyOf: at least one.
+type ScopeRequirement struct {
+	AllOf []string `json:"allOf,omitempty"`
+	AnyOf []string `json:"anyOf,omitempty"`
+}
+
+// ClaimRequirement compares one claim. An array claim holds when one of its elements does.
+type ClaimRequirement struct {
+	// Path is the list of segments that leads to the claim: [realm_access, roles].
+	Path []string `json:"path"`
+	// AnyOf are the values of which one must be equal. Strings compare as strings, numbers and booleans by their JSON text.
+	AnyOf []string `json:"anyOf"`
+}
