@@ -1,0 +1,103 @@
+package decide
+
+// Decide answers for one request. Deny rules of all levels come first, then every level, from the outermost, must have an allow rule that
+// matches. Audit rules are reported and decide nothing. f is only read. An allow does not allocate unless audit rules match.
+func (r *Route) Decide(f *Facts) Decision {
+	if r == nil || f == nil {
+		return Decision{}
+	}
+	d := r.decide(f)
+	if r.audited {
+		d.Audit = r.audit(f)
+	}
+	return d
+}
+
+func (r *Route) decide(f *Facts) Decision {
+	if r.denied != "" {
+		d := deny(TargetDenied, 0, nil)
+		d.Detail = r.denied
+		return d
+	}
+	if len(r.levels) == 0 {
+		return deny(NoPolicy, 0, nil)
+	}
+	for _, l := range r.levels {
+		if d, bad := l.broken(); bad {
+			return d
+		}
+	}
+	for _, l := range r.levels {
+		if c := l.find(l.deny, f); c != nil {
+			return deny(DeniedByRule, l.kind, c)
+		}
+	}
+	for _, l := range r.today {
+		if c := l.find(l.deny, f); c != nil {
+			return deny(DeniedByRule, l.kind, c)
+		}
+	}
+	var last *compiled
+	for _, l := range r.levels {
+		if last = l.find(l.allow, f); last == nil {
+			return l.explain(f)
+		}
+	}
+	return allow(r.levels[len(r.levels)-1].kind, last)
+}
+
+// broken answers for a level that cannot be evaluated.
+func (l *level) broken() (Decision, bool) {
+	switch {
+	case l.unknown != nil:
+		d := Decision{Reason: TargetDenied, Level: l.kind, Policy: *l.unknown}
+		d.Detail = "policy " + l.unknown.String() + " is not in the set"
+		return d, true
+	case l.missing != nil:
+		d := Decision{Reason: IssuerMissing, Level: l.kind, Policy: l.missing.Name}
+		d.Detail = "issuer " + l.missing.MissingIssuers[0].String() + " does not exist"
+		return d, true
+	}
+	return Decision{}, false
+}
+
+func (l *level) find(b *bucket, f *Facts) *compiled {
+	if b == nil {
+		return nil
+	}
+	s := search{f: f, rules: l.rules, limit: undivided, see: seeMatch}
+	s.visit(b)
+	return s.best.rule
+}
+
+// explain says why no allow rule of the level matches. First it looks at rules for this operation and this peer: they lack only the
+// user. Where there is none, the peer is wrong; where no rule is for the operation, nothing matches.
+func (l *level) explain(f *Facts) Decision {
+	s := search{f: f, rules: l.rules, limit: byPeer, see: seeUser, left: explained}
+	s.visit(l.allow)
+	if s.best.rule == nil {
+		s = search{f: f, rules: l.rules, limit: byMethod, see: seePeer, left: explained}
+		s.visit(l.allow)
+	}
+	if s.best.rule == nil {
+		return deny(NoRuleMatches, l.kind, nil)
+	}
+	d := deny(s.best.reason, l.kind, s.best.rule)
+	if s.best.reason == InsufficientScope {
+		d.MissingScopes = s.best.rule.missingScopes(f.User)
+	}
+	return d
+}
+
+func (r *Route) audit(f *Facts) []AuditHit {
+	var hits []AuditHit
+	for _, l := range r.levels {
+		s := search{f: f, rules: l.rules, limit: undivided, see: seeAudit, hits: hits}
+		s.visit(l.audit)
+		hits = s.hits
+		if len(hits) >= MaxAudit {
+			break
+		}
+	}
+	return hits
+}

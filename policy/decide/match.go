@@ -1,0 +1,221 @@
+package decide
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// compiled is one rule with the policy that it stands in.
+type compiled struct {
+	policy *policy.Policy
+	rule   *policy.Rule
+	// needsUser is Rule.NeedsUser; scopes and claims need one whatever the Set says.
+	needsUser bool
+}
+
+func compileRule(p *policy.Policy, r *policy.Rule) compiled {
+	return compiled{policy: p, rule: r,
+		needsUser: r.NeedsUser || len(r.AllScopes) > 0 || len(r.AnyScopes) > 0 || len(r.Claims) > 0}
+}
+
+// possible is false for a rule that needs a user in a policy that reads no token.
+func (c *compiled) possible() bool { return !c.needsUser || len(c.policy.Issuers) > 0 }
+
+func (c *compiled) matches(f *Facts) bool {
+	return c.matchesPeer(f.Peer) && c.matchesOperation(f) && (!c.needsUser || c.matchesUser(f.User))
+}
+
+func (c *compiled) matchesUser(u *User) bool {
+	return c.accepts(u) && c.hasScopes(u) && c.hasClaims(u)
+}
+
+func (c *compiled) accepts(u *User) bool {
+	return u != nil && slices.Contains(c.policy.Issuers, u.Issuer)
+}
+
+func (c *compiled) matchesPeer(peer string) bool {
+	if len(c.rule.From) == 0 {
+		return true
+	}
+	if peer == "" {
+		return false
+	}
+	for i := range c.rule.From {
+		p := &c.rule.From[i]
+		if peer == p.ID {
+			return true
+		}
+		if p.Prefix && len(peer) > len(p.ID) && peer[len(p.ID)] == '/' && strings.HasPrefix(peer, p.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compiled) matchesOperation(f *Facts) bool {
+	if len(c.rule.To) == 0 {
+		return true
+	}
+	for i := range c.rule.To {
+		if matchesOperation(&c.rule.To[i], f) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesOperation(op *policy.Operation, f *Facts) bool {
+	if len(op.Methods) > 0 && !slices.Contains(op.Methods, f.Method) {
+		return false
+	}
+	return matchesHosts(op.Hosts, f.Host) && matchesPaths(op.Paths, f)
+}
+
+func matchesHosts(hosts []string, host string) bool {
+	if len(hosts) == 0 {
+		return true
+	}
+	for _, h := range hosts {
+		if suffix, ok := strings.CutPrefix(h, "*"); ok {
+			// "*.example.com" stands for one label or more, so the bare suffix does not match.
+			if len(host) > len(suffix) && strings.HasSuffix(host, suffix) {
+				return true
+			}
+		} else if h == host {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesPaths(paths []policy.PathPattern, f *Facts) bool {
+	if len(paths) == 0 {
+		return true
+	}
+	for i := range paths {
+		p := &paths[i]
+		switch {
+		case p.Prefix:
+			if len(f.Segments) >= len(p.Segments) && slices.Equal(f.Segments[:len(p.Segments)], p.Segments) {
+				return true
+			}
+		case p.Slash == f.Slash && slices.Equal(f.Segments, p.Segments):
+			return true
+		}
+	}
+	return false
+}
+
+func holdsScope(u *User, scope string) bool {
+	_, ok := slices.BinarySearch(u.Scopes, scope)
+	return ok
+}
+
+func (c *compiled) hasScopes(u *User) bool {
+	for _, s := range c.rule.AllScopes {
+		if !holdsScope(u, s) {
+			return false
+		}
+	}
+	return c.hasAnyScope(u)
+}
+
+func (c *compiled) hasAnyScope(u *User) bool {
+	if len(c.rule.AnyScopes) == 0 {
+		return true
+	}
+	for _, s := range c.rule.AnyScopes {
+		if holdsScope(u, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// countMissing is how many scopes the user would have to gain.
+func (c *compiled) countMissing(u *User) int {
+	n := 0
+	for _, s := range c.rule.AllScopes {
+		if !holdsScope(u, s) {
+			n++
+		}
+	}
+	if !c.hasAnyScope(u) {
+		n++
+	}
+	return n
+}
+
+// missingScopes of allOf; where no alternative of anyOf is held, the first of them stands for all.
+func (c *compiled) missingScopes(u *User) []string {
+	var out []string
+	for _, s := range c.rule.AllScopes {
+		if !holdsScope(u, s) {
+			out = append(out, s)
+		}
+	}
+	if !c.hasAnyScope(u) && !slices.Contains(out, c.rule.AnyScopes[0]) {
+		out = append(out, c.rule.AnyScopes[0])
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (c *compiled) hasClaims(u *User) bool {
+	for i := range c.rule.Claims {
+		if !hasClaim(u, &c.rule.Claims[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasClaim(u *User, c *policy.Claim) bool {
+	v, ok := claimAt(u.Claims, c.Path)
+	if !ok {
+		return false
+	}
+	if list, ok := v.([]any); ok {
+		for _, e := range list {
+			if text, ok := claimText(e); ok && slices.Contains(c.AnyOf, text) {
+				return true
+			}
+		}
+		return false
+	}
+	text, ok := claimText(v)
+	return ok && slices.Contains(c.AnyOf, text)
+}
+
+func claimAt(claims map[string]any, path []string) (any, bool) {
+	if len(path) == 0 {
+		return nil, false
+	}
+	for _, name := range path[:len(path)-1] {
+		next, ok := claims[name].(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		claims = next
+	}
+	v, ok := claims[path[len(path)-1]]
+	return v, ok
+}
+
+// claimText is what a rule compares: strings as they are, numbers and booleans by their JSON text. Null, objects and lists have none.
+func claimText(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case Number:
+		return string(v), true
+	case bool:
+		if v {
+			return "true", true
+		}
+		return "false", true
+	}
+	return "", false
+}

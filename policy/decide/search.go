@@ -1,0 +1,228 @@
+package decide
+
+import "strings"
+
+// explained bounds how many rules an explanation looks at, so that a refusal costs no more than an answer.
+const explained = 256
+
+// search is one walk over a level's rules.
+type search struct {
+	f     *Facts
+	rules []compiled
+	// limit is the last dimension that narrows; rules told apart by later ones are all candidates.
+	limit dimension
+	// see is called with every candidate until it returns false.
+	see seeing
+	// left candidates of an explanation.
+	left int
+	best candidate
+	hits []AuditHit
+}
+
+// seeing selects what a search does with a candidate (a func value would escape to the heap).
+type seeing int
+
+const (
+	seeMatch seeing = iota
+	seeUser
+	seePeer
+	seeAudit
+)
+
+// candidate is the rule that comes nearest; rank 0 is the nearest.
+type candidate struct {
+	rule    *compiled
+	id      int32
+	rank    int
+	missing int
+	reason  Reason
+}
+
+func (c *candidate) nearer(than *candidate) bool {
+	switch {
+	case than.rule == nil:
+		return true
+	case c.rank != than.rank:
+		return c.rank < than.rank
+	case c.missing != than.missing:
+		return c.missing < than.missing
+	}
+	return c.id < than.id
+}
+
+// visit returns false when the search is over.
+func (s *search) visit(b *bucket) bool {
+	if b == nil {
+		return true
+	}
+	if b.dim > s.limit || b.dim == undivided {
+		for _, id := range b.all {
+			if !s.candidate(id) {
+				return false
+			}
+		}
+		return true
+	}
+	return s.visitKeys(b) && s.visit(b.rest)
+}
+
+func (s *search) visitKeys(b *bucket) bool {
+	switch b.dim {
+	case byPath:
+		return s.visitPath(b.path)
+	case byHost:
+		return s.visit(b.exact[s.f.Host]) && s.visitSuffixes(b.under)
+	case byMethod:
+		return s.visit(b.exact[s.f.Method])
+	case byPeer:
+		return s.visit(b.exact[s.f.Peer]) && s.visitPrefixes(b.under)
+	case byScope:
+		if s.f.User == nil {
+			return true
+		}
+		for _, scope := range s.f.User.Scopes {
+			if !s.visit(b.exact[scope]) {
+				return false
+			}
+		}
+		return true
+	case byClaim:
+		return s.visitClaims(b.claims)
+	case undivided:
+		return true
+	}
+	return true
+}
+
+func (s *search) visitPath(t *trie) bool {
+	for _, segment := range s.f.Segments {
+		if !s.visit(t.tree) {
+			return false
+		}
+		if t = t.children[segment]; t == nil {
+			return true
+		}
+	}
+	return s.visit(t.exact) && s.visit(t.tree)
+}
+
+func (s *search) visitSuffixes(under map[string]*bucket) bool {
+	if len(under) == 0 {
+		return true
+	}
+	for host := s.f.Host; ; {
+		_, rest, ok := strings.Cut(host, ".")
+		if !ok {
+			return true
+		}
+		if !s.visit(under[rest]) {
+			return false
+		}
+		host = rest
+	}
+}
+
+func (s *search) visitPrefixes(under map[string]*bucket) bool {
+	if len(under) == 0 {
+		return true
+	}
+	for i := len(s.f.Peer) - 1; i > 0; i-- {
+		if s.f.Peer[i] == '/' && !s.visit(under[s.f.Peer[:i]]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *search) visitClaims(claims []claimValues) bool {
+	if s.f.User == nil {
+		return true
+	}
+	for i := range claims {
+		v, ok := claimAt(s.f.User.Claims, claims[i].path)
+		if !ok {
+			continue
+		}
+		list, isList := v.([]any)
+		if !isList {
+			if text, ok := claimText(v); ok && !s.visit(claims[i].values[text]) {
+				return false
+			}
+			continue
+		}
+		for _, e := range list {
+			if text, ok := claimText(e); ok && !s.visit(claims[i].values[text]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// candidate looks at one rule; false ends the search.
+func (s *search) candidate(id int32) bool {
+	c := &s.rules[id]
+	switch s.see {
+	case seeMatch:
+		if c.matches(s.f) {
+			s.best = candidate{rule: c, id: id}
+			return false
+		}
+		return true
+	case seeAudit:
+		if c.matches(s.f) {
+			s.addHit(c)
+		}
+		return len(s.hits) < MaxAudit
+	case seeUser:
+		s.left--
+		if c.matchesOperation(s.f) && c.matchesPeer(s.f.Peer) {
+			s.keep(nearUser(c, s.f.User), c, id)
+		}
+	case seePeer:
+		s.left--
+		if c.matchesOperation(s.f) {
+			near := candidate{reason: PeerNotAllowed}
+			if c.needsUser && !c.matchesUser(s.f.User) {
+				near.rank = 1
+			}
+			s.keep(near, c, id)
+		}
+	}
+	return s.left > 0
+}
+
+func (s *search) keep(near candidate, c *compiled, id int32) {
+	near.rule, near.id = c, id
+	if near.nearer(&s.best) {
+		s.best = near
+	}
+}
+
+func (s *search) addHit(c *compiled) {
+	hit := AuditHit{Policy: c.policy.Name, Rule: c.rule.Name, Action: c.rule.Action}
+	for _, h := range s.hits {
+		if h == hit {
+			return
+		}
+	}
+	s.hits = append(s.hits, hit)
+}
+
+// nearUser says what the user lacks for a rule whose operation and peer hold. A missing scope comes first: asking for it helps.
+func nearUser(c *compiled, u *User) candidate {
+	switch {
+	case u == nil:
+		return candidate{reason: TokenMissing}
+	case !c.accepts(u):
+		return candidate{rank: 3, reason: IssuerNotAccepted}
+	}
+	missing, claims := c.countMissing(u), c.hasClaims(u)
+	switch {
+	case claims:
+		return candidate{rank: 0, missing: missing, reason: InsufficientScope}
+	case missing == 0:
+		return candidate{rank: 1, reason: ClaimsMismatch}
+	}
+	return candidate{rank: 2, missing: missing, reason: InsufficientScope}
+}
