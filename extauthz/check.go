@@ -1,0 +1,200 @@
+package extauthz
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/credence-mesh/credence/extauthz/token"
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// Reasons beside those of policy/decide, extauthz/token and the canonical request.
+const (
+	reasonInternal         = "internal_error"
+	reasonNoSet            = "not_ready"
+	reasonCaller           = "caller_unknown"
+	reasonRoute            = "route_unknown"
+	reasonCanceled         = "canceled"
+	reasonTokenInvalid     = "token_invalid"
+	reasonTokenUnavailable = "token_unavailable"
+)
+
+// check is one Check on its way.
+type check struct {
+	id      string
+	started time.Time
+	proxy   policy.ProxyID
+	routeID policy.RouteID
+	route   *decide.Route
+	method  string
+	host    string
+	path    string
+	peer    string
+	user    *decide.User
+	outcome outcome
+}
+
+// kind of answer. The zero value is a deny.
+type kind int
+
+const (
+	forbidden kind = iota
+	unauthorized
+	badRequest
+	unavailable
+	decided
+	// aborted is a gRPC error.
+	aborted
+)
+
+// outcome is what the pipeline ended with. The zero value is a deny.
+type outcome struct {
+	kind   kind
+	reason string
+	// decision counts with kind decided.
+	decision decide.Decision
+	// oauth is the error code of RFC 6750 §3.1 for the challenge, or empty.
+	oauth string
+	// err is for the log.
+	err error
+}
+
+// contextKeys of context_extensions.
+const routeExtension = "route"
+
+func newDecisionID() string { return rand.Text() }
+
+// run takes the steps of the pipeline. An error is for the proxy; everything else is in c.outcome. The deadline is looked at after
+// every step: a request whose time has passed gets an error, whatever a step said.
+func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) error {
+	proxy, err := s.callers.Caller(ctx)
+	if ended := alive(ctx); ended != nil {
+		return ended
+	}
+	if err != nil || proxy == "" {
+		c.outcome = outcome{kind: aborted, reason: reasonCaller, err: err}
+		return status.Error(codes.PermissionDenied, "the caller is not an attested proxy")
+	}
+	c.proxy = proxy
+	st := s.state.Load()
+	if st == nil {
+		c.outcome = outcome{kind: aborted, reason: reasonNoSet}
+		return status.Error(codes.Unavailable, "no configuration has been published yet")
+	}
+	attributes := req.GetAttributes()
+	c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])
+	if c.route = st.route(c.routeID, proxy, c.started); c.route == nil {
+		c.outcome = outcome{kind: forbidden, reason: reasonRoute}
+		return alive(ctx)
+	}
+	facts, raw, ok := s.read(attributes, st, c)
+	if err := alive(ctx); err != nil || !ok {
+		return err
+	}
+	if raw != "" {
+		ok := s.verify(ctx, raw, c)
+		if err := alive(ctx); err != nil || !ok {
+			return err
+		}
+		facts.User = c.user
+	}
+	c.outcome = fromDecision(c.route.Decide(&facts))
+	return alive(ctx)
+}
+
+// read makes the canonical request, its one credential and its peer. With ok false the outcome says why not.
+func (s *Server) read(a *authv3.AttributeContext, st *state, c *check) (facts decide.Facts, raw string, ok bool) {
+	http := a.GetRequest().GetHttp()
+	refuse := func(o outcome) (decide.Facts, string, bool) {
+		c.outcome = o
+		return decide.Facts{}, "", false
+	}
+	t, reason := parseTarget(http.GetPath())
+	c.path = t.path
+	if !validMethod(http.GetMethod()) {
+		return refuse(outcome{kind: badRequest, reason: reasonMethod})
+	}
+	c.method = http.GetMethod()
+	host, valid := parseHost(http.GetHost())
+	if !valid {
+		return refuse(outcome{kind: badRequest, reason: reasonHost})
+	}
+	c.host = host
+	if reason != "" {
+		return refuse(outcome{kind: badRequest, reason: reason})
+	}
+	raw, reason = bearer(authorizations(http), t.query, c.route.ReadsToken())
+	if reason != "" {
+		return refuse(outcome{kind: badRequest, reason: reason, oauth: "invalid_request"})
+	}
+	source := a.GetSource()
+	peer, reason, err := s.peers.id(source.GetCertificate(), source.GetPrincipal(), st.trust)
+	if reason != "" {
+		return refuse(outcome{kind: forbidden, reason: reason, err: err})
+	}
+	c.peer = peer
+	return decide.Facts{Peer: peer, Method: c.method, Host: host, Segments: t.segments, Slash: t.slash}, raw, true
+}
+
+// verify has the token verified. A credential that is presented where one is read must be good, also where nobody needs it.
+func (s *Server) verify(ctx context.Context, raw string, c *check) bool {
+	user, err := s.verifier.Verify(ctx, raw, c.route.Issuers())
+	switch {
+	case err == nil && user != nil:
+		c.user = user
+		return true
+	case errors.Is(err, token.ErrInvalid):
+		c.outcome = outcome{kind: unauthorized, reason: reasonTokenInvalid, oauth: "invalid_token", err: err}
+	default:
+		c.outcome = outcome{kind: unavailable, reason: reasonTokenUnavailable, err: err}
+	}
+	return false
+}
+
+func fromDecision(d decide.Decision) outcome {
+	o := outcome{decision: d, reason: d.Reason.String()}
+	switch d.Reason.Class() {
+	case decide.Permitted:
+		o.kind = decided
+	case decide.Unauthorized:
+		o.kind = unauthorized
+		if d.Reason != decide.TokenMissing {
+			o.oauth = "invalid_token"
+		}
+	case decide.Unavailable:
+		o.kind = unavailable
+	case decide.Forbidden:
+		o.kind = forbidden
+		if d.Reason == decide.InsufficientScope {
+			o.oauth = "insufficient_scope"
+		}
+	}
+	return o
+}
+
+// alive is the error of a context that has ended.
+func alive(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	return nil
+}
+
+// failed notes that the answer became an error.
+func (c *check) failed(err error) {
+	if c.outcome.kind == aborted {
+		return
+	}
+	reason := reasonInternal
+	if code := status.Code(err); code == codes.Canceled || code == codes.DeadlineExceeded {
+		reason = reasonCanceled
+	}
+	c.outcome = outcome{kind: aborted, reason: reason, err: err}
+}

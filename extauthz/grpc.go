@@ -1,0 +1,54 @@
+package extauthz
+
+import (
+	"context"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// Limits of the gRPC server. A Check without a request body is a few kilobytes; headers are bounded by Envoy at 60 kB.
+const (
+	maxMessage = 1 << 20
+	maxStreams = 1024
+	maxHeaders = 64 << 10
+	handshake  = 5 * time.Second
+	workers    = 64
+)
+
+// ServerOptions are the options of a gRPC server for Check: limits, workers, and the guard that lets no response out that Envoy could
+// take for an allow by mistake. Credentials are the caller's business.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.ConnectionTimeout(handshake),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.NumStreamWorkers(workers),
+		grpc.ChainUnaryInterceptor(Guard),
+	}
+}
+
+// Guard is the interceptor that turns every Check response into an error that is neither a full allow nor a refusal with a code.
+func Guard(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	resp, err := handler(ctx, req)
+	if err != nil {
+		if status.Code(err) == codes.OK {
+			return nil, status.Error(codes.Internal, "an error without a code")
+		}
+		return nil, err
+	}
+	if _, ok := req.(*authv3.CheckRequest); !ok {
+		return resp, nil
+	}
+	check, ok := resp.(*authv3.CheckResponse)
+	if !ok {
+		return nil, status.Error(codes.Internal, "not a check response")
+	}
+	return seal(ctx, check)
+}

@@ -1,0 +1,136 @@
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/credence-mesh/credence/extauthz/token"
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// maxLoggedPath bounds the path in a log record.
+const maxLoggedPath = 1024
+
+type metrics struct {
+	checks  *prometheus.CounterVec
+	seconds prometheus.Histogram
+	panics  prometheus.Counter
+	retired prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "credence_check_total",
+			Help: "Checks by class of the answer and reason."}, []string{"class", "reason"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "credence_check_seconds", Help: "Time that a Check took.",
+			Buckets: []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1}}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "credence_check_panics_total",
+			Help: "Checks that were refused because of a programming error."}),
+		retired: prometheus.NewGauge(prometheus.GaugeOpts{Name: "credence_check_retired_routes",
+			Help: "Route ids that are gone from the configuration and not yet forgotten."}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.checks, m.seconds, m.panics, m.retired} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// class of the answer, for logs and metrics.
+func (o *outcome) class() string {
+	switch o.kind {
+	case decided:
+		if o.decision.Allowed() {
+			return "allowed"
+		}
+		return "forbidden"
+	case unauthorized:
+		return "unauthorized"
+	case badRequest:
+		return "bad_request"
+	case unavailable:
+		return "unavailable"
+	case aborted:
+		return "error"
+	case forbidden:
+		return "forbidden"
+	}
+	return "forbidden"
+}
+
+// record writes the decision log and counts. Neither ever sees a token, a claim or a query.
+func (s *Server) record(ctx context.Context, c *check) {
+	took, o, reason := s.now().Sub(c.started), &c.outcome, c.outcome.reason
+	if detail := token.Reason(o.err); detail != "" {
+		reason = reason + ":" + detail
+	}
+	s.metrics.checks.WithLabelValues(o.class(), reason).Inc()
+	s.metrics.seconds.Observe(took.Seconds())
+	level := slog.LevelInfo
+	if o.kind == unavailable || o.kind == aborted {
+		level = slog.LevelWarn
+	}
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 20)
+	add := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	add("decision", c.id)
+	add("class", o.class())
+	add("reason", reason)
+	add("proxy", string(c.proxy))
+	if c.route != nil {
+		add("route", c.route.Origin())
+	} else {
+		add("route_id", string(c.routeID))
+	}
+	add("method", c.method)
+	add("host", c.host)
+	add("path", c.path[:min(len(c.path), maxLoggedPath)])
+	add("peer", c.peer)
+	if c.user != nil {
+		add("subject", c.user.Subject)
+		add("issuer", c.user.IssuerURL)
+		add("client", c.user.Client)
+	}
+	if o.decision.Policy.Name != "" {
+		add("policy", o.decision.Policy.String())
+	}
+	add("rule", o.decision.Rule)
+	add("missing_scopes", strings.Join(o.decision.MissingScopes, " "))
+	add("detail", o.decision.Detail)
+	add("audit", auditText(o.decision.Audit))
+	// What a verifier says may be about a token; its code is logged above, its words are not.
+	if o.err != nil && !errors.Is(o.err, token.ErrInvalid) && !errors.Is(o.err, token.ErrUnavailable) {
+		add("error", o.err.Error())
+	}
+	attrs = append(attrs, slog.Int64("us", took.Microseconds()))
+	s.log.LogAttrs(ctx, level, "check", attrs...)
+}
+
+// auditText names what the audit rules would have done.
+func auditText(hits []decide.AuditHit) string {
+	words := make([]string, len(hits))
+	for i, h := range hits {
+		action := "allow"
+		if h.Action == policy.Deny {
+			action = "deny"
+		}
+		words[i] = action + " " + h.Policy.String() + " " + h.Rule
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,240 @@
+package extauthz
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// Headers that the upstream receives. All of them are overwritten or removed on every request that passes.
+const (
+	headerSubject  = "x-credence-subject"
+	headerIssuer   = "x-credence-issuer"
+	headerScopes   = "x-credence-scopes"
+	headerClient   = "x-credence-client"
+	headerPeer     = "x-credence-peer"
+	headerDecision = "x-credence-decision"
+)
+
+// respond makes the answer. It begins with a deny and becomes an allow in one place, with a Decision that allows.
+func respond(c *check) *authv3.CheckResponse {
+	resp := deniedResponse(c)
+	if c.outcome.kind == decided && c.outcome.decision.Allowed() {
+		resp = allowedResponse(c)
+	}
+	return resp
+}
+
+func allowedResponse(c *check) *authv3.CheckResponse {
+	var subject, issuer, scopes, client string
+	if u := c.user; u != nil {
+		subject, issuer, client, scopes = u.Subject, u.IssuerURL, u.Client, strings.Join(u.Scopes, " ")
+	}
+	ok := &authv3.OkHttpResponse{Headers: make([]*corev3.HeaderValueOption, 0, 6)}
+	set := func(name, value string) {
+		if value == "" {
+			ok.HeadersToRemove = append(ok.HeadersToRemove, name)
+			return
+		}
+		ok.Headers = append(ok.Headers, header(name, value))
+	}
+	set(headerSubject, encodeValue(subject, false))
+	set(headerIssuer, encodeValue(issuer, false))
+	set(headerScopes, encodeValue(scopes, true))
+	set(headerClient, encodeValue(client, false))
+	set(headerPeer, encodeValue(c.peer, false))
+	set(headerDecision, c.id)
+	metadata := map[string]*structpb.Value{"decision": text(c.id)}
+	if subject != "" {
+		metadata["subject"] = text(subject)
+	}
+	if client != "" {
+		metadata["client"] = text(client)
+	}
+	return &authv3.CheckResponse{
+		Status:          &rpcstatus.Status{Code: int32(codes.OK)},
+		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: ok},
+		DynamicMetadata: &structpb.Struct{Fields: metadata},
+	}
+}
+
+func text(s string) *structpb.Value { return structpb.NewStringValue(strings.ToValidUTF8(s, "\uFFFD")) }
+
+// header leaves append unset: that overwrites on requests, and keeps a denied header from being lost.
+func header(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}}
+}
+
+// deniedResponse is any answer that is not an allow; its status code is never OK.
+func deniedResponse(c *check) *authv3.CheckResponse {
+	o := &c.outcome
+	resp := &authv3.CheckResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+		"decision": text(c.id), "reason": text(o.reason)}}}
+	code, httpCode := codes.PermissionDenied, typev3.StatusCode_Forbidden
+	switch o.kind {
+	case unauthorized:
+		code, httpCode = codes.Unauthenticated, typev3.StatusCode_Unauthorized
+	case badRequest:
+		code, httpCode = codes.InvalidArgument, typev3.StatusCode_BadRequest
+	case unavailable:
+		code, httpCode = codes.Unavailable, typev3.StatusCode_ServiceUnavailable
+	case forbidden, decided, aborted:
+	}
+	resp.Status = &rpcstatus.Status{Code: int32(code), Message: o.reason} //nolint:gosec // gRPC codes are small
+	denied := &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: httpCode},
+		Headers: []*corev3.HeaderValueOption{
+			header("content-type", "application/json"), header("cache-control", "no-store"), header(headerDecision, c.id),
+		},
+		Body: body(c),
+	}
+	if challenge := challenge(o); challenge != "" {
+		denied.Headers = append(denied.Headers, header("www-authenticate", challenge))
+	}
+	if o.kind == unavailable {
+		resp.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied}
+	} else {
+		resp.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied}
+	}
+	return resp
+}
+
+// challenge is the value of WWW-Authenticate (RFC 6750 §3): without an error where no credential was presented.
+func challenge(o *outcome) string {
+	if o.kind != unauthorized && o.oauth == "" {
+		return ""
+	}
+	value := `Bearer realm="credence"`
+	if o.oauth != "" {
+		value += `, error="` + o.oauth + `"`
+	}
+	if scopes := o.decision.MissingScopes; len(scopes) > 0 {
+		value += `, scope="` + quotable(strings.Join(scopes, " ")) + `"`
+	}
+	return value
+}
+
+// quotable drops what a scope cannot have (RFC 6749 §3.3) and what would end the quoted string.
+func quotable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// refusal is the body of every answer that is not an allow.
+type refusal struct {
+	Error    string `json:"error"`
+	Reason   string `json:"reason"`
+	Message  string `json:"message"`
+	Scope    string `json:"scope,omitempty"`
+	Decision string `json:"decision"`
+}
+
+// body for people and programs. It says what the client can do and nothing of rules, policies or why exactly a token is bad: that is in
+// the decision log, under the same decision id.
+func body(c *check) string {
+	o := &c.outcome
+	r := refusal{Error: o.oauth, Reason: o.reason, Message: message(o), Scope: strings.Join(o.decision.MissingScopes, " "), Decision: c.id}
+	if r.Error == "" {
+		r.Error = [...]string{forbidden: "forbidden", unauthorized: "unauthorized", badRequest: "invalid_request",
+			unavailable: "temporarily_unavailable", decided: "forbidden", aborted: "forbidden"}[o.kind]
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return ""
+	}
+	return string(data) + "\n"
+}
+
+func message(o *outcome) string {
+	switch o.kind {
+	case badRequest:
+		if o.oauth != "" {
+			return "send exactly one credential, as one Authorization header: Bearer <token>"
+		}
+		return "the request is ambiguous or malformed: " + o.reason
+	case unavailable:
+		return "it cannot be told now whether this request is allowed; try again later"
+	case unauthorized:
+		if o.oauth == "" {
+			return "a token is needed: Authorization: Bearer <token>"
+		}
+		return "the token is not valid here"
+	case forbidden, decided, aborted:
+	}
+	switch o.decision.Reason {
+	case decide.InsufficientScope:
+		return "the token lacks a scope: " + strings.Join(o.decision.MissingScopes, " ")
+	case decide.ClaimsMismatch:
+		return "the token's claims do not permit this"
+	case decide.PeerNotAllowed:
+		return "the calling workload is not allowed to do this"
+	case decide.DeniedByRule:
+		return "a rule forbids this"
+	case decide.Undecided, decide.Allowed, decide.NoPolicy, decide.TargetDenied, decide.IssuerMissing, decide.TokenMissing,
+		decide.IssuerNotAccepted, decide.NoRuleMatches:
+	}
+	return "this is not allowed"
+}
+
+// encodeValue makes a header value of any text: bytes outside the visible ASCII characters, and '%', become %XX, so nothing can end the
+// header and percent-decoding gives exactly the text back. spaces keeps blanks (a list of scopes).
+func encodeValue(s string, spaces bool) string {
+	const hex = "0123456789ABCDEF"
+	plain := func(c byte) bool { return c > ' ' && c < 0x7f && c != '%' || spaces && c == ' ' }
+	i := 0
+	for i < len(s) && plain(s[i]) {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
+	var b strings.Builder
+	b.WriteString(s[:i])
+	for ; i < len(s); i++ {
+		if c := s[i]; plain(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}
+
+// seal lets through what Envoy reads the way it is meant: an allow that says so in full and in time, or a refusal with a code other
+// than OK. Envoy takes an empty response, one without a status, and a denied_response with status OK for an allow.
+func seal(ctx context.Context, resp *authv3.CheckResponse) (*authv3.CheckResponse, error) {
+	if resp.GetStatus() == nil {
+		return nil, status.Error(codes.Internal, "a check response without a status")
+	}
+	allow := resp.GetStatus().GetCode() == int32(codes.OK)
+	switch resp.GetHttpResponse().(type) {
+	case *authv3.CheckResponse_OkResponse:
+		if allow && resp.GetOkResponse() != nil {
+			if err := alive(ctx); err != nil {
+				return nil, err
+			}
+			return resp, nil
+		}
+	case *authv3.CheckResponse_DeniedResponse, *authv3.CheckResponse_ErrorResponse:
+		if !allow {
+			return resp, nil
+		}
+	}
+	return nil, status.Error(codes.Internal, "a check response that says two things")
+}

@@ -1,0 +1,107 @@
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// Callers says who is on the other end of the connection that ctx belongs to: an attested proxy, else an error.
+type Callers interface {
+	Caller(ctx context.Context) (policy.ProxyID, error)
+}
+
+// Verifier verifies the user's token against the issuers that the route accepts. Its errors wrap token.ErrInvalid or
+// token.ErrUnavailable; any other error counts as the latter. A nil User without an error does too.
+type Verifier interface {
+	Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error)
+}
+
+// Options of a Server. Callers, Verifier and PeerID are required.
+type Options struct {
+	Callers  Callers
+	Verifier Verifier
+	// PeerID reads the SPIFFE ID out of the URL-encoded PEM of one certificate, strictly (X509-SVID §5.2).
+	PeerID func(urlEncodedPEM string) (string, error)
+	// Log receives one record per Check. Nil: none.
+	Log *slog.Logger
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Metrics is where the Server's metrics are registered. Nil: nowhere.
+	Metrics prometheus.Registerer
+}
+
+// Server answers Checks. Until the first Publish every answer is "cannot tell". All methods are safe for concurrent use.
+type Server struct {
+	authv3.UnimplementedAuthorizationServer
+	callers  Callers
+	verifier Verifier
+	peers    *peers
+	log      *slog.Logger
+	now      func() time.Time
+	metrics  *metrics
+
+	publishing sync.Mutex
+	state      atomic.Pointer[state]
+}
+
+var _ authv3.AuthorizationServer = (*Server)(nil)
+
+// New makes a Server. It starts nothing.
+func New(o Options) (*Server, error) {
+	if o.Callers == nil || o.Verifier == nil || o.PeerID == nil {
+		return nil, errors.New("extauthz: Callers, Verifier and PeerID are required")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("extauthz: %w", err)
+	}
+	return &Server{callers: o.Callers, verifier: o.Verifier, peers: newPeers(o.PeerID, o.Now), log: o.Log, now: o.Now, metrics: m}, nil
+}
+
+// Register adds the Authorization service to a gRPC server that was made with ServerOptions.
+func (s *Server) Register(r grpc.ServiceRegistrar) { authv3.RegisterAuthorizationServer(r, s) }
+
+// Check implements envoy.service.auth.v3.Authorization. It returns an allow only with a Decision that allows and a context that has
+// not ended; everything else is a deny, or a gRPC error where it cannot be told (Envoy answers 503 to both errors and ends of time).
+func (s *Server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *authv3.CheckResponse, err error) {
+	c := check{started: s.now(), id: newDecisionID()}
+	defer func() {
+		if p := recover(); p != nil {
+			// The value is not logged: it could hold what the request holds.
+			s.metrics.panics.Inc()
+			s.log.LogAttrs(ctx, slog.LevelError, "check panicked", slog.String("decision", c.id),
+				slog.String("type", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
+			c.outcome = outcome{kind: unavailable, reason: reasonInternal}
+			resp, err = respond(&c), nil
+		}
+	}()
+	err = s.run(ctx, req, &c)
+	if err == nil {
+		resp, err = seal(ctx, respond(&c))
+	}
+	if err != nil {
+		resp = nil
+		c.failed(err)
+	}
+	s.record(ctx, &c)
+	return resp, err
+}

@@ -1,0 +1,102 @@
+package extauthz
+
+import (
+	"time"
+
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// retirement is how long the id of a vanished route stays answerable for a proxy that has not acknowledged a configuration without it.
+const retirement = 60 * time.Second
+
+// state is all that a Check depends on. It is immutable and loaded once per Check.
+type state struct {
+	index *decide.Index
+	// trust is "spiffe://<trust domain>/".
+	trust   string
+	retired map[policy.RouteID]retired
+}
+
+// retired is a route that the newest Set does not have any more.
+type retired struct {
+	// last are the rules that it had; route these and today's denies.
+	last, route *decide.Route
+	// since is the generation that it was first missing in.
+	since uint64
+	until time.Time
+}
+
+// route finds a route id: of the newest Set, or retired not long ago. Only its own proxy may ask.
+func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) *decide.Route {
+	r, ok := s.index.Route(id)
+	if !ok {
+		old, ok := s.retired[id]
+		if !ok || !now.Before(old.until) {
+			return nil
+		}
+		r = old.route
+	}
+	if r.Proxy() != proxy {
+		return nil
+	}
+	return r
+}
+
+// Publish makes set the one that decides, from the next Check on; Checks that have begun end with the Set that they began with. It must be
+// called before any proxy hears of the Set. Route ids that set has not any more stay answerable, by the rules that they had last and by the
+// deny rules of today, until Acknowledged has been called for their proxy with this generation or a later one, or 60 s have passed.
+// Generations grow. The Set is kept, not copied. Safe for concurrent use.
+func (s *Server) Publish(set *policy.Set, generation uint64) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	now, old := s.now(), s.state.Load()
+	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/"}
+	if old != nil {
+		next.retire(old, generation, now)
+	}
+	s.metrics.retired.Set(float64(len(next.retired)))
+	s.state.Store(next)
+}
+
+func (s *state) retire(old *state, generation uint64, now time.Time) {
+	var entries []retired
+	for r := range old.index.Routes() {
+		if _, ok := s.index.Route(r.ID()); !ok {
+			entries = append(entries, retired{last: r, since: generation, until: now.Add(retirement)})
+		}
+	}
+	for id, r := range old.retired {
+		if _, ok := s.index.Route(id); !ok && now.Before(r.until) {
+			entries = append(entries, r)
+		}
+	}
+	last := make([]*decide.Route, len(entries))
+	for i := range entries {
+		last[i] = entries[i].last
+	}
+	s.retired = make(map[policy.RouteID]retired, len(entries))
+	for i, r := range s.index.Retire(last) {
+		entries[i].route = r
+		s.retired[r.ID()] = entries[i]
+	}
+}
+
+// Acknowledged tells that proxy runs a configuration of this generation, or a later one, and nothing older: route ids of it that had
+// vanished by then are forgotten. Safe for concurrent use.
+func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	old := s.state.Load()
+	if old == nil || len(old.retired) == 0 {
+		return
+	}
+	next := &state{index: old.index, trust: old.trust, retired: make(map[policy.RouteID]retired, len(old.retired))}
+	for id, r := range old.retired {
+		if r.last.Proxy() != proxy || r.since > generation {
+			next.retired[id] = r
+		}
+	}
+	s.metrics.retired.Set(float64(len(next.retired)))
+	s.state.Store(next)
+}
