@@ -1,0 +1,152 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
+	"github.com/credence-mesh/credence/policy"
+)
+
+// target is what policies attach to: an object, or a section of one.
+type target struct {
+	kind    policy.LevelKind
+	name    policy.Name
+	section string
+}
+
+func (t target) String() string {
+	var kind string
+	switch t.kind {
+	case policy.MeshLevel:
+		kind = v1alpha1.KindMesh
+	case policy.GatewayLevel:
+		kind = kindGateway
+	case policy.RouteLevel:
+		kind = kindHTTPRoute
+	case policy.WorkloadLevel:
+		kind = v1alpha1.KindWorkload
+	}
+	if t.section != "" {
+		return fmt.Sprintf("%s %s section %s", kind, t.name, t.section)
+	}
+	return fmt.Sprintf("%s %s", kind, t.name)
+}
+
+// attachments says which policies are on which target.
+type attachments struct {
+	all      []*authPolicy
+	byTarget map[target][]*authPolicy // each by name
+	// denied targets, namespaces and, with the key "", everything: a policy that cannot be read or placed is in force there.
+	deniedTarget    map[target]string
+	deniedNamespace map[string]string
+	deniedMesh      string
+	// reached counts what a target has: routes by rule and section, and ports.
+	reached map[target]int
+	// served are the hosts and matches below a target.
+	served map[target][]served
+	access map[accessKey]policy.Access
+}
+
+type accessKey struct {
+	section *section
+	route   *route
+	rule    int
+}
+
+type served struct {
+	host  string
+	match *policy.RouteMatch
+}
+
+// routeTargets are the targets above one rule of a route on one listener, outermost first (GEP-713).
+func (c *compiler) routeTargets(s *section, x *candidate) []target {
+	out := []target{
+		{kind: policy.MeshLevel, name: policy.Name{Name: c.mesh.name.Name}},
+		{kind: policy.GatewayLevel, name: s.gw.name},
+		{kind: policy.GatewayLevel, name: s.gw.name, section: s.name()},
+		{kind: policy.RouteLevel, name: x.route.name},
+	}
+	if rule := x.route.ruleName(x.rule); rule != "" {
+		out = append(out, target{kind: policy.RouteLevel, name: x.route.name, section: rule})
+	}
+	return out
+}
+
+// routeAccess decides once per listener and rule.
+func (c *compiler) routeAccess(s *section, x *candidate) policy.Access {
+	key := accessKey{s, x.route, x.rule}
+	if a, ok := c.attached.access[key]; ok {
+		return a
+	}
+	targets := c.routeTargets(s, x)
+	a := c.combine(targets, x.route.name.Namespace, s.gw.name.Namespace)
+	if len(a.Levels) == 0 && a.Denied == "" {
+		c.warnAt(place{x.route.obj, fmt.Sprintf("spec.rules[%d]", x.rule)}, "no-policy",
+			fmt.Sprintf("no AuthPolicy is in force on %s of %s: it is denied", x.out.Origin.Rule, x.route.obj.Key),
+			"attach an AuthPolicy to it, to its Gateway or to the Mesh")
+	}
+	c.attached.access[key] = a
+	return a
+}
+
+func (c *compiler) portAccess(w *workload, p *policy.Port) policy.Access {
+	a := c.combine([]target{
+		{kind: policy.MeshLevel, name: policy.Name{Name: c.mesh.name.Name}},
+		{kind: policy.WorkloadLevel, name: w.name},
+		{kind: policy.WorkloadLevel, name: w.name, section: p.Name},
+	}, w.name.Namespace)
+	if w.out.Denied != "" {
+		a.Denied = w.out.Denied
+	}
+	if len(a.Levels) == 0 && a.Denied == "" {
+		c.warnAt(place{w.obj, "spec.ports"}, "no-policy",
+			fmt.Sprintf("no AuthPolicy is in force on port %s of %s: it is denied", p.Name, w.obj.Key),
+			"attach an AuthPolicy to it or to the Mesh")
+	}
+	return a
+}
+
+// combine makes the levels of the targets, outermost first. A policy that allows an override is dropped where a target further in
+// has a policy; every level that is left must allow.
+func (c *compiler) combine(targets []target, namespaces ...string) policy.Access {
+	at := &c.attached
+	a := policy.Access{Levels: []policy.Level{}, Denied: at.deniedMesh}
+	for _, ns := range namespaces {
+		if a.Denied == "" {
+			a.Denied = at.deniedNamespace[ns]
+		}
+	}
+	innermost := -1
+	for i, t := range targets {
+		at.reached[t]++
+		if len(at.byTarget[t]) > 0 {
+			innermost = i
+		}
+		if a.Denied == "" {
+			a.Denied = at.deniedTarget[t]
+		}
+	}
+	for i, t := range targets {
+		var names []policy.Name
+		for _, p := range at.byTarget[t] {
+			if p.override && i < innermost {
+				continue
+			}
+			names = append(names, p.name)
+		}
+		if len(names) > 0 {
+			a.Levels = append(a.Levels, policy.Level{Kind: t.kind, Policies: names})
+		}
+	}
+	return a
+}
+
+// remember keeps what a target serves, for the targets whose policies will be looked at.
+func (c *compiler) remember(s *section, host string, x *candidate) {
+	for _, t := range c.routeTargets(s, x) {
+		if t.kind != policy.MeshLevel && slices.ContainsFunc(c.attached.byTarget[t], (*authPolicy).hasOperations) {
+			c.attached.served[t] = append(c.attached.served[t], served{host, &x.out.Match})
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// ruleCandidates makes one candidate of every match of the rule. What the matches share is made once.
+func (c *compiler) ruleCandidates(r *route, rule int) {
+	spec := &r.value.Spec.Rules[rule]
+	at := place{r.obj, fmt.Sprintf("spec.rules[%d]", rule)}
+	shared := policy.Route{Origin: policy.Origin{Kind: kindHTTPRoute, Name: r.name, Rule: r.ruleName(rule)}}
+	if shared.Origin.Rule == "" {
+		shared.Origin.Rule = fmt.Sprintf("rules[%d]", rule)
+	}
+	shared.Backends = c.backends(r, spec, at)
+	if spec.Timeouts != nil {
+		shared.RequestTimeout = c.timeout(spec.Timeouts.Request, at.at("timeouts.request"))
+		shared.BackendTimeout = c.timeout(spec.Timeouts.BackendRequest, at.at("timeouts.backendRequest"))
+	}
+	c.filters(&shared, spec.Filters, at)
+	matches := spec.Matches
+	if len(matches) == 0 {
+		matches = []gatewayv1.HTTPRouteMatch{{}}
+	}
+	for i := range matches {
+		x := &candidate{route: r, rule: rule, match: i, out: shared}
+		if !c.routeMatch(&x.out.Match, &matches[i], x.place()) {
+			continue
+		}
+		if x.out.Match.PathKind != policy.PathPrefix && replacesPrefix(&x.out) {
+			c.errorAt(x.place(), "unsupported-filter", "ReplacePrefixMatch needs a match of type PathPrefix: the route is denied",
+				"use ReplaceFullPath")
+			x.out.Access.Denied = "ReplacePrefixMatch on a path that is not a prefix"
+		}
+		x.key = matchKey(&x.out.Match)
+		r.candidates = append(r.candidates, x)
+	}
+}
+
+func replacesPrefix(r *policy.Route) bool {
+	return (r.Redirect != nil && r.Redirect.Path != nil && r.Redirect.Path.Prefix) ||
+		(r.Rewrite != nil && r.Rewrite.Path != nil && r.Rewrite.Path.Prefix)
+}
+
+func (c *compiler) timeout(d *gatewayv1.Duration, at place) time.Duration {
+	if d == nil {
+		return 0
+	}
+	v, err := time.ParseDuration(string(*d))
+	if err != nil || v < 0 {
+		c.errorAt(at, "duration", fmt.Sprintf("%q is not a duration: there is no timeout", *d), `write "10s"`)
+		return 0
+	}
+	return v
+}
+
+// routeMatch compiles m. What cannot be said in a Set is reported and not served: never a wider match.
+func (c *compiler) routeMatch(out *policy.RouteMatch, m *gatewayv1.HTTPRouteMatch, at place) bool {
+	if !c.pathMatch(out, m.Path, at) {
+		return false
+	}
+	if m.Method != nil {
+		out.Method = string(*m.Method)
+	}
+	for i, h := range m.Headers {
+		if h.Type != nil && *h.Type != gatewayv1.HeaderMatchExact {
+			c.errorAt(at.at("headers[%d].type", i), "unsupported-match", fmt.Sprintf("header match %s is not supported", *h.Type), "use Exact")
+			return false
+		}
+		out.Headers = addPair(out.Headers, strings.ToLower(string(h.Name)), h.Value)
+	}
+	for i, q := range m.QueryParams {
+		if q.Type != nil && *q.Type != gatewayv1.QueryParamMatchExact {
+			c.errorAt(at.at("queryParams[%d].type", i), "unsupported-match", fmt.Sprintf("query match %s is not supported", *q.Type), "use Exact")
+			return false
+		}
+		out.Query = addPair(out.Query, string(q.Name), q.Value)
+	}
+	sortPairs(out.Headers)
+	sortPairs(out.Query)
+	return true
+}
+
+func (c *compiler) pathMatch(out *policy.RouteMatch, p *gatewayv1.HTTPPathMatch, at place) bool {
+	kind, value := gatewayv1.PathMatchPathPrefix, "/"
+	if p != nil && p.Type != nil {
+		kind = *p.Type
+	}
+	if p != nil && p.Value != nil {
+		value = *p.Value
+	}
+	out.Path = value
+	switch kind {
+	case gatewayv1.PathMatchExact:
+		out.PathKind = policy.PathExact
+	case gatewayv1.PathMatchPathPrefix:
+		out.PathKind = policy.PathPrefix
+		if out.Path = strings.TrimRight(value, "/"); out.Path == "" {
+			out.Path = "/"
+		}
+	case gatewayv1.PathMatchRegularExpression:
+		c.errorAt(at.at("path.type"), "unsupported-match", "path match RegularExpression is not supported", "use Exact or PathPrefix")
+		return false
+	default:
+		c.errorAt(at.at("path.type"), "unsupported-match", fmt.Sprintf("path match %s is not supported", kind), "use Exact or PathPrefix")
+		return false
+	}
+	return true
+}
+
+// addPair adds a pair; of several with one name the first counts (Gateway API).
+func addPair(pairs []policy.NameValue, name, value string) []policy.NameValue {
+	if slices.ContainsFunc(pairs, func(p policy.NameValue) bool { return p.Name == name }) {
+		return pairs
+	}
+	return append(pairs, policy.NameValue{Name: name, Value: value})
+}
+
+func sortPairs(pairs []policy.NameValue) {
+	slices.SortFunc(pairs, func(a, b policy.NameValue) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
+	})
+}
+
+func matchKey(m *policy.RouteMatch) string {
+	return string(appendMatch(make([]byte, 0, 64), m))
+}
+
+// byPrecedence orders candidates as Gateway API says (HTTPRouteRule.Matches): exact path, longest prefix, method, most headers,
+// most query parameters; then the route's name and the order in the manifest.
+func byPrecedence(a, b *candidate) int {
+	x, y := &a.out.Match, &b.out.Match
+	return cmp.Or(
+		cmp.Compare(x.PathKind, y.PathKind),
+		cmp.Compare(len(y.Path), len(x.Path)),
+		yesFirst(x.Method != "", y.Method != ""),
+		cmp.Compare(len(y.Headers), len(x.Headers)),
+		cmp.Compare(len(y.Query), len(x.Query)),
+		strings.Compare(a.route.name.Namespace, b.route.name.Namespace),
+		strings.Compare(a.route.name.Name, b.route.name.Name),
+		cmp.Compare(a.rule, b.rule),
+		cmp.Compare(a.match, b.match),
+	)
+}
+
+func yesFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}

@@ -1,0 +1,206 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/credence-mesh/credence/manifests"
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
+	"github.com/credence-mesh/credence/policy"
+)
+
+// authPolicy is one AuthPolicy on its way into the Set.
+type authPolicy struct {
+	item[v1alpha1.AuthPolicy]
+	override bool
+	rules    []rule
+	targets  []target
+}
+
+// rule is a compiled rule and its index in the manifest.
+type rule struct {
+	policy.Rule
+	index int
+	// unreadable: the policy accepts no issuer at all, so there is never a user.
+	unreadable bool
+}
+
+func (p *authPolicy) hasOperations() bool {
+	return slices.ContainsFunc(p.rules, func(r rule) bool { return len(r.To) > 0 })
+}
+
+// usePolicies compiles every AuthPolicy and attaches it to its targets.
+func (c *compiler) usePolicies() {
+	c.set.Policies = []policy.Policy{}
+	c.attached = attachments{
+		byTarget:        make(map[target][]*authPolicy),
+		deniedTarget:    make(map[target]string),
+		deniedNamespace: make(map[string]string),
+		reached:         make(map[target]int),
+		served:          make(map[target][]served),
+		access:          make(map[accessKey]policy.Access),
+	}
+	c.denyForMissing()
+	for _, it := range c.policies {
+		p := &authPolicy{item: it, override: it.value.Spec.Override == v1alpha1.OverrideAllowed}
+		out := policy.Policy{Name: it.name, Rules: []policy.Rule{}}
+		c.policyIssuers(p, &out)
+		c.policyRules(p)
+		for _, r := range p.rules {
+			out.Rules = append(out.Rules, r.Rule)
+		}
+		c.set.Policies = append(c.set.Policies, out)
+		c.attached.all = append(c.attached.all, p)
+		for i := range it.value.Spec.TargetRefs {
+			c.attachPolicy(p, i)
+		}
+	}
+}
+
+// denyForMissing denies what a policy without a last good version may target. Its targets cannot be read, but they lie in its own
+// namespace, and the Mesh for the namespace whose policies may target that.
+func (c *compiler) denyForMissing() {
+	keys := make([]manifests.Key, 0, len(c.missing))
+	for k := range c.missing {
+		if k.Group == v1alpha1.Group && k.Kind == v1alpha1.KindAuthPolicy {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, manifests.Key.Compare)
+	for _, k := range keys {
+		what := "every route and port of namespace " + k.Namespace
+		if k.Namespace == metav1.NamespaceDefault {
+			what = "every route and port of the mesh"
+		}
+		reason := fmt.Sprintf("%s is invalid and has no last good version: whatever it targets is denied, so %s is", k, what)
+		c.diags = append(c.diags, manifests.Diagnostic{
+			Severity: manifests.Error, Code: "policy-missing", Object: k, Message: reason, Hint: "repair the AuthPolicy, or remove it",
+		})
+		if k.Namespace == metav1.NamespaceDefault && c.attached.deniedMesh == "" {
+			c.attached.deniedMesh = reason
+		}
+		if c.attached.deniedNamespace[k.Namespace] == "" {
+			c.attached.deniedNamespace[k.Namespace] = reason
+		}
+	}
+}
+
+// policyIssuers resolves the issuers. Two of them with one iss leave open whose rules hold for a token: both count as missing.
+func (c *compiler) policyIssuers(p *authPolicy, out *policy.Policy) {
+	if p.value.Spec.Authentication == nil {
+		return
+	}
+	byURL := make(map[string][]policy.Name)
+	names := p.value.Spec.Authentication.Issuers
+	for i, name := range names {
+		n := policy.Name{Namespace: p.name.Namespace, Name: name}
+		url, ok := c.issuerURLs[n]
+		if !ok {
+			c.errorAt(place{p.obj, fmt.Sprintf("spec.authentication.issuers[%d]", i)}, "issuer-missing",
+				c.absent(ourKey(v1alpha1.KindTokenIssuer, n))+" that may be used: the routes of this policy are denied",
+				"name a TokenIssuer of namespace "+n.Namespace)
+			out.MissingIssuers = append(out.MissingIssuers, n)
+			continue
+		}
+		if !slices.Contains(byURL[url], n) {
+			byURL[url] = append(byURL[url], n)
+			out.Issuers = append(out.Issuers, n)
+		}
+	}
+	for url, same := range byURL {
+		if len(same) < 2 {
+			continue
+		}
+		sortNames(same)
+		c.errorAt(place{p.obj, "spec.authentication.issuers"}, "issuer-ambiguous",
+			fmt.Sprintf("%s and %s have the same issuer %s: the routes of this policy are denied", same[0], same[1], url), "list one of them")
+		out.MissingIssuers = append(out.MissingIssuers, same...)
+		out.Issuers = slices.DeleteFunc(out.Issuers, func(n policy.Name) bool { return slices.Contains(same, n) })
+	}
+	sortNames(out.Issuers)
+	sortNames(out.MissingIssuers)
+	out.MissingIssuers = slices.Compact(out.MissingIssuers)
+}
+
+func sortNames(names []policy.Name) {
+	slices.SortFunc(names, func(a, b policy.Name) int {
+		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+}
+
+// attachPolicy puts p on one of its targets. A section that is not there leaves open what the policy was to guard: the object
+// that should have it is denied.
+func (c *compiler) attachPolicy(p *authPolicy, i int) {
+	ref := &p.value.Spec.TargetRefs[i]
+	at := place{p.obj, fmt.Sprintf("spec.targetRefs[%d]", i)}
+	t, sections, found := c.resolveTarget(p, ref)
+	if !found {
+		c.errorAt(at.at("name"), "target-missing", c.absent(manifests.Key{Group: ref.Group, Kind: ref.Kind, Namespace: t.name.Namespace, Name: ref.Name}),
+			"targets lie in the namespace of the policy; check group, kind and name")
+		return
+	}
+	if t.kind == policy.MeshLevel && p.name.Namespace != metav1.NamespaceDefault {
+		c.errorAt(at, "target-refused", fmt.Sprintf("%s may not target the Mesh: only policies of namespace %s may",
+			p.obj.Key, metav1.NamespaceDefault), "move it to namespace "+metav1.NamespaceDefault)
+		return
+	}
+	if ref.SectionName != "" {
+		if !sections[ref.SectionName] {
+			c.errorAt(at.at("sectionName"), "target-missing",
+				fmt.Sprintf("%s has no section %s: all of it is denied", t, ref.SectionName),
+				"its sections: "+strings.Join(sortedKeys(sections), ", "))
+			if c.attached.deniedTarget[t] == "" {
+				c.attached.deniedTarget[t] = fmt.Sprintf("%s targets section %s of it, which is not there", p.obj.Key, ref.SectionName)
+			}
+			return
+		}
+		t.section = ref.SectionName
+	}
+	if !slices.Contains(p.targets, t) {
+		p.targets = append(p.targets, t)
+		c.attached.byTarget[t] = append(c.attached.byTarget[t], p)
+	}
+}
+
+// resolveTarget finds the object of a targetRef and the names of its sections.
+func (c *compiler) resolveTarget(p *authPolicy, ref *v1alpha1.PolicyTarget) (t target, sections map[string]bool, found bool) {
+	t = target{name: policy.Name{Namespace: p.name.Namespace, Name: ref.Name}}
+	sections = make(map[string]bool)
+	switch {
+	case ref.Kind == v1alpha1.KindMesh && ref.Group == v1alpha1.Group:
+		t.kind, t.name.Namespace = policy.MeshLevel, ""
+		found = ref.Name == c.mesh.name.Name
+	case ref.Kind == v1alpha1.KindWorkload && ref.Group == v1alpha1.Group:
+		t.kind = policy.WorkloadLevel
+		var w *workload
+		if w, found = c.workloadByName[t.name]; found {
+			for name := range w.ports {
+				sections[name] = true
+			}
+		}
+	case ref.Kind == kindGateway && ref.Group == gatewayv1.GroupName:
+		t.kind = policy.GatewayLevel
+		var g *gateway
+		if g, found = c.gatewayByName[t.name]; found {
+			sections = g.declared
+		}
+	case ref.Kind == kindHTTPRoute && ref.Group == gatewayv1.GroupName:
+		t.kind = policy.RouteLevel
+		var r *route
+		if r, found = c.routeByName[t.name]; found {
+			for i := range r.value.Spec.Rules {
+				if name := r.ruleName(i); name != "" {
+					sections[name] = true
+				}
+			}
+		}
+	}
+	return t, sections, found
+}

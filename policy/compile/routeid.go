@@ -1,0 +1,66 @@
+package compile
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// routeID hashes exactly what Envoy matches and rewrites: the same id means the same traffic, always. Policies, backends and the
+// place in the manifest are no part of it. Every string is quoted, so no two inputs run together.
+func routeID(s *section, host string, r *policy.Route) policy.RouteID {
+	b := make([]byte, 0, 512)
+	b = fmt.Appendf(b, "route 1 %q %q %d %q %q %q ", policy.GatewayID(s.gw.name), s.socket.String(), s.protocol, s.name(), s.hostname, host)
+	b = appendMatch(b, &r.Match)
+	b = appendHeaders(b, "request", &r.Request)
+	b = appendHeaders(b, "response", &r.Response)
+	if d := r.Redirect; d != nil {
+		b = fmt.Appendf(b, "redirect %q %q %d %d ", d.Scheme, d.Host, d.Port, d.Status)
+		b = appendPath(b, d.Path)
+	}
+	if w := r.Rewrite; w != nil {
+		b = fmt.Appendf(b, "rewrite %q ", w.Host)
+		b = appendPath(b, w.Path)
+	}
+	return digest(b)
+}
+
+// portID is the id of one port of a sidecar.
+func portID(n policy.Name, p *policy.Port) policy.RouteID {
+	return digest(fmt.Appendf(nil, "port 1 %q %d %q", policy.SidecarID(n), p.Port, p.Inbound))
+}
+
+func digest(b []byte) policy.RouteID {
+	sum := sha256.Sum256(b)
+	// 160 of 256 bits: 32 characters without padding.
+	return policy.RouteID(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:20]))
+}
+
+func appendMatch(b []byte, m *policy.RouteMatch) []byte {
+	b = fmt.Appendf(b, "match %d %q %q ", m.PathKind, m.Path, m.Method)
+	b = appendPairs(b, "headers", m.Headers)
+	return appendPairs(b, "query", m.Query)
+}
+
+func appendHeaders(b []byte, what string, h *policy.HeaderChange) []byte {
+	b = appendPairs(fmt.Appendf(b, "%s ", what), "set", h.Set)
+	b = appendPairs(b, "add", h.Add)
+	return fmt.Appendf(b, "remove %q ", h.Remove)
+}
+
+func appendPairs(b []byte, what string, pairs []policy.NameValue) []byte {
+	b = fmt.Appendf(b, "%s %d ", what, len(pairs))
+	for _, p := range pairs {
+		b = fmt.Appendf(b, "%q %q ", p.Name, p.Value)
+	}
+	return b
+}
+
+func appendPath(b []byte, p *policy.PathChange) []byte {
+	if p == nil {
+		return append(b, "as-is "...)
+	}
+	return fmt.Appendf(b, "path %t %q ", p.Prefix, p.Value)
+}

@@ -1,0 +1,167 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
+	"github.com/credence-mesh/credence/policy"
+)
+
+// policyRules compiles the rules. A rule that nothing can match any more (all its peers or operations are unusable) is left out:
+// an empty list would mean "any".
+func (c *compiler) policyRules(p *authPolicy) {
+	auth := p.value.Spec.Authentication
+	unreadable := auth == nil || len(auth.Issuers) == 0
+	for i := range p.value.Spec.Rules {
+		if r, ok := c.rule(p, i); ok {
+			p.rules = append(p.rules, rule{r, i, unreadable})
+		}
+	}
+}
+
+func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
+	in := &p.value.Spec.Rules[i]
+	at := place{p.obj, fmt.Sprintf("spec.rules[%d]", i)}
+	out := policy.Rule{Name: in.Name, Audit: in.Mode == v1alpha1.ModeAudit}
+	switch in.Action {
+	case v1alpha1.ActionAllow, "":
+		out.Action = policy.Allow
+		out.NeedsUser = p.value.Spec.Authentication != nil && len(p.value.Spec.Authentication.Issuers) > 0 && !anonymous(in)
+	case v1alpha1.ActionDeny:
+		out.Action = policy.Deny
+	default:
+		c.errorAt(at.at("action"), "action", fmt.Sprintf("%q is no action: the rule is not used", in.Action), "allow or deny")
+		return out, false
+	}
+	for j := range in.From {
+		if peer, ok := c.peer(p, &in.From[j], at.at("from[%d]", j)); ok {
+			out.From = append(out.From, peer)
+		}
+	}
+	for j := range in.To {
+		if op, ok := c.operation(&in.To[j], at.at("to[%d]", j)); ok {
+			out.To = append(out.To, op)
+		}
+	}
+	requirement(&out, in.Require)
+	if (len(in.From) > 0 && len(out.From) == 0) || (len(in.To) > 0 && len(out.To) == 0) {
+		c.warnAt(at, "rule-never-matches", fmt.Sprintf("rule %s of %s can never match: nothing that it names is there", in.Name, p.obj.Key), "")
+		return out, false
+	}
+	return out, true
+}
+
+func anonymous(in *v1alpha1.PolicyRule) bool {
+	for _, a := range in.Authentication {
+		if a == v1alpha1.AuthenticationAnonymous {
+			return true
+		}
+	}
+	return false
+}
+
+// peer resolves who calls. One that leads nowhere is no peer, never any peer.
+func (c *compiler) peer(p *authPolicy, in *v1alpha1.RulePeer, at place) (policy.Peer, bool) {
+	n := policy.Name{Namespace: p.name.Namespace}
+	switch {
+	case in.Workload != "":
+		n.Name = in.Workload
+		if w, ok := c.workloadByName[n]; ok {
+			return policy.Peer{ID: w.out.SPIFFEID}, true
+		}
+		c.errorAt(at.at("workload"), "peer-missing", c.absent(ourKey(v1alpha1.KindWorkload, n))+": it matches no caller", "")
+		return policy.Peer{}, false
+	case in.Gateway != "":
+		n.Name = in.Gateway
+		if g, ok := c.gatewayByName[n]; ok {
+			return policy.Peer{ID: c.set.Gateways[g.index].SPIFFEID}, true
+		}
+		c.errorAt(at.at("gateway"), "peer-missing", c.absent(gatewayKey(kindGateway, n))+": it matches no caller", "")
+		return policy.Peer{}, false
+	case in.SPIFFEID != "":
+		return c.peerID(in.SPIFFEID, false, at.at("spiffeID"))
+	case in.SPIFFEIDPrefix != "":
+		return c.peerID(strings.TrimSuffix(in.SPIFFEIDPrefix, "/"), true, at.at("spiffeIDPrefix"))
+	}
+	c.errorAt(at, "peer-missing", "a peer names nobody: it matches no caller", "set workload, gateway, spiffeID or spiffeIDPrefix")
+	return policy.Peer{}, false
+}
+
+func (c *compiler) peerID(text string, prefix bool, at place) (policy.Peer, bool) {
+	id, err := spiffeid.FromString(text)
+	if err != nil || (id.Path() == "" && !prefix) {
+		c.errorAt(at, "spiffe-id", fmt.Sprintf("%q is not a SPIFFE ID of a workload: it matches no caller", text), "")
+		return policy.Peer{}, false
+	}
+	if !id.MemberOf(c.td) {
+		c.warnAt(at, "peer-foreign", fmt.Sprintf("%s is not of trust domain %s: it matches no caller", text, c.td.Name()), "")
+	}
+	return policy.Peer{ID: text, Prefix: prefix}, true
+}
+
+func (c *compiler) operation(in *v1alpha1.RuleOperation, at place) (policy.Operation, bool) {
+	out := policy.Operation{Methods: append([]string(nil), in.Methods...)}
+	for i, p := range in.Paths {
+		pattern, err := pathPattern(p)
+		if err != nil {
+			c.errorAt(at.at("paths[%d]", i), "path-pattern", err.Error()+": it matches nothing", `write "/a/b" or "/a/*"`)
+			continue
+		}
+		out.Paths = append(out.Paths, pattern)
+	}
+	for _, h := range in.Hosts {
+		out.Hosts = append(out.Hosts, strings.ToLower(h))
+	}
+	return out, len(in.Paths) == 0 || len(out.Paths) > 0
+}
+
+// pathPattern parses "/a/b" and "/a/*". Segments are literal: a pattern holds no percent-encoding.
+func pathPattern(text string) (policy.PathPattern, error) {
+	out := policy.PathPattern{Segments: []string{}}
+	rest, ok := strings.CutPrefix(text, "/")
+	if !ok {
+		return out, fmt.Errorf("path %q does not begin with a slash", text)
+	}
+	if rest == "*" {
+		out.Prefix = true
+		return out, nil
+	}
+	if rest, out.Prefix = strings.CutSuffix(rest, "/*"); !out.Prefix {
+		rest, out.Slash = strings.CutSuffix(rest, "/")
+	}
+	if rest == "" && !out.Prefix && !out.Slash {
+		return out, nil
+	}
+	for _, s := range strings.Split(rest, "/") {
+		if s == "" || s == "." || s == ".." || strings.ContainsAny(s, "*%;") {
+			return out, fmt.Errorf("path %q has a segment %q", text, s)
+		}
+		out.Segments = append(out.Segments, s)
+	}
+	return out, nil
+}
+
+func requirement(out *policy.Rule, in *v1alpha1.RuleRequirement) {
+	if in == nil {
+		return
+	}
+	if in.Scopes != nil {
+		if len(in.Scopes.AllOf) > 0 {
+			out.AllScopes = sortedSet(in.Scopes.AllOf)
+		}
+		if len(in.Scopes.AnyOf) > 0 {
+			out.AnyScopes = sortedSet(in.Scopes.AnyOf)
+		}
+	}
+	for _, claim := range in.Claims {
+		out.Claims = append(out.Claims, policy.Claim{
+			Path: append([]string{}, claim.Path...), AnyOf: append([]string{}, claim.AnyOf...),
+		})
+	}
+	if len(out.AllScopes)+len(out.AnyScopes)+len(out.Claims) > 0 {
+		out.NeedsUser = true
+	}
+}
