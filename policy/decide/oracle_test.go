@@ -1,0 +1,314 @@
+package decide_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// naive decides by reading the rules one after the other, straight from the words of the design.
+type naive struct {
+	policies map[policy.Name]policy.Policy
+}
+
+type verdict struct {
+	allowed bool
+	reason  decide.Reason
+	level   policy.LevelKind
+	// rules that may be named: policy and rule.
+	rules []string
+	// missing is how many scopes a refusal for scopes may name.
+	missing int
+}
+
+func (n naive) decide(a policy.Access, f *decide.Facts) verdict {
+	switch {
+	case a.Denied != "":
+		return verdict{reason: decide.TargetDenied}
+	case len(a.Levels) == 0:
+		return verdict{reason: decide.NoPolicy}
+	}
+	for _, l := range a.Levels {
+		for _, name := range l.Policies {
+			if len(n.policies[name].MissingIssuers) > 0 {
+				return verdict{reason: decide.IssuerMissing, level: l.Kind}
+			}
+		}
+	}
+	for _, l := range a.Levels {
+		if hits := n.matching(l, policy.Deny, f); len(hits) > 0 {
+			return verdict{reason: decide.DeniedByRule, level: l.Kind, rules: hits}
+		}
+	}
+	var hits []string
+	for _, l := range a.Levels {
+		if hits = n.matching(l, policy.Allow, f); len(hits) == 0 {
+			return n.why(l, f)
+		}
+	}
+	return verdict{allowed: true, reason: decide.Allowed, level: a.Levels[len(a.Levels)-1].Kind, rules: hits}
+}
+
+func (n naive) matching(l policy.Level, action policy.Action, f *decide.Facts) []string {
+	var hits []string
+	for _, name := range l.Policies {
+		p := n.policies[name]
+		for _, r := range p.Rules {
+			if r.Action == action && !r.Audit && operationHolds(r, f) && peerHolds(r, f) && userHolds(p, r, f) {
+				hits = append(hits, name.String()+"/"+r.Name)
+			}
+		}
+	}
+	return hits
+}
+
+func operationHolds(r policy.Rule, f *decide.Facts) bool {
+	if len(r.To) == 0 {
+		return true
+	}
+	path := "/" + strings.Join(f.Segments, "/")
+	if f.Slash {
+		path += "/"
+	}
+	for _, op := range r.To {
+		methods := len(op.Methods) == 0 || slices.Contains(op.Methods, f.Method)
+		hosts := len(op.Hosts) == 0 || slices.ContainsFunc(op.Hosts, func(h string) bool {
+			if strings.HasPrefix(h, "*.") {
+				return strings.HasSuffix(f.Host, h[1:]) && f.Host != h[1:]
+			}
+			return f.Host == h
+		})
+		paths := len(op.Paths) == 0 || slices.ContainsFunc(op.Paths, func(p policy.PathPattern) bool {
+			pattern := "/" + strings.Join(p.Segments, "/")
+			if p.Prefix {
+				return pattern == "/" || path == pattern || strings.HasPrefix(path, pattern+"/")
+			}
+			if p.Slash {
+				pattern += "/"
+			}
+			return path == pattern
+		})
+		if methods && hosts && paths {
+			return true
+		}
+	}
+	return false
+}
+
+func peerHolds(r policy.Rule, f *decide.Facts) bool {
+	return len(r.From) == 0 || slices.ContainsFunc(r.From, func(p policy.Peer) bool {
+		return f.Peer == p.ID || p.Prefix && strings.HasPrefix(f.Peer, p.ID+"/")
+	})
+}
+
+func userHolds(p policy.Policy, r policy.Rule, f *decide.Facts) bool {
+	if !r.NeedsUser {
+		return true
+	}
+	return f.User != nil && slices.Contains(p.Issuers, f.User.Issuer) && missing(r, f.User) == 0 && claimsHold(r, f.User)
+}
+
+func missing(r policy.Rule, u *decide.User) int {
+	n := 0
+	for _, s := range r.AllScopes {
+		if !slices.Contains(u.Scopes, s) {
+			n++
+		}
+	}
+	if len(r.AnyScopes) > 0 && !slices.ContainsFunc(r.AnyScopes, func(s string) bool { return slices.Contains(u.Scopes, s) }) {
+		n++
+	}
+	return n
+}
+
+func claimsHold(r policy.Rule, u *decide.User) bool {
+	for _, c := range r.Claims {
+		v, ok := u.Claims[c.Path[0]]
+		if len(c.Path) == 2 {
+			m, isMap := v.(map[string]any)
+			v, ok = m[c.Path[1]]
+			ok = ok && isMap
+		}
+		if !ok {
+			return false
+		}
+		list, isList := v.([]any)
+		if !isList {
+			list = []any{v}
+		}
+		if !slices.ContainsFunc(list, func(e any) bool {
+			switch e := e.(type) {
+			case string:
+				return slices.Contains(c.AnyOf, e)
+			case decide.Number:
+				return slices.Contains(c.AnyOf, string(e))
+			case bool:
+				return slices.Contains(c.AnyOf, map[bool]string{true: "true", false: "false"}[e])
+			}
+			return false
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// why compares every allow rule and keeps the reasons that the nearest ones give.
+func (n naive) why(l policy.Level, f *decide.Facts) verdict {
+	best, v := 1<<30, verdict{reason: decide.NoRuleMatches, level: l.Kind}
+	for _, name := range l.Policies {
+		p := n.policies[name]
+		for _, r := range p.Rules {
+			if r.Action != policy.Allow || r.Audit || !operationHolds(r, f) || r.NeedsUser && len(p.Issuers) == 0 {
+				continue
+			}
+			rank, reason, lacks := n.distance(p, r, f)
+			if rank < best {
+				best, v = rank, verdict{reason: reason, level: l.Kind, missing: lacks}
+			}
+			if rank == best {
+				v.rules = append(v.rules, name.String()+"/"+r.Name)
+			}
+		}
+	}
+	return v
+}
+
+func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, decide.Reason, int) {
+	if !peerHolds(r, f) {
+		if userHolds(p, r, f) {
+			return 10000, decide.PeerNotAllowed, 0
+		}
+		return 10001, decide.PeerNotAllowed, 0
+	}
+	switch {
+	case f.User == nil:
+		return 0, decide.TokenMissing, 0
+	case !slices.Contains(p.Issuers, f.User.Issuer):
+		return 3000, decide.IssuerNotAccepted, 0
+	case claimsHold(r, f.User):
+		return missing(r, f.User), decide.InsufficientScope, missing(r, f.User)
+	case missing(r, f.User) == 0:
+		return 1000, decide.ClaimsMismatch, 0
+	}
+	return 2000 + missing(r, f.User), decide.InsufficientScope, missing(r, f.User)
+}
+
+var (
+	words   = []string{"a", "b", "c", "admin"}
+	hosts   = []string{"a.test", "x.a.test", "y.x.a.test", "b.test"}
+	scopes  = []string{"read", "write", "admin"}
+	values  = []string{"1", "true", "blue"}
+	methods = []string{"GET", "POST", "PUT"}
+	ids     = []string{"spiffe://td/ns/a/wl/x", "spiffe://td/ns/a/wl/y", "spiffe://td/ns/b/wl/x", "spiffe://td/ns/a"}
+	issuers = []policy.Name{{Namespace: "n", Name: "one"}, {Namespace: "n", Name: "two"}}
+)
+
+func some[T any](t *rapid.T, from []T, most int) []T {
+	return rapid.SliceOfN(rapid.SampledFrom(from), 0, most).Draw(t, "some")
+}
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+func drawRule(t *rapid.T, name string, hasIssuers bool) policy.Rule {
+	r := policy.Rule{Name: name, Action: policy.Allow, Audit: rapid.IntRange(0, 9).Draw(t, "audit") == 0}
+	if rapid.IntRange(0, 7).Draw(t, "deny") == 0 {
+		r.Action = policy.Deny
+	}
+	for _, id := range some(t, ids, 2) {
+		r.From = append(r.From, policy.Peer{ID: id, Prefix: rapid.Bool().Draw(t, "prefix")})
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "operations") {
+		op := policy.Operation{Methods: some(t, methods, 2)}
+		for range rapid.IntRange(0, 2).Draw(t, "paths") {
+			p := policy.PathPattern{Segments: some(t, words, 3), Prefix: rapid.Bool().Draw(t, "prefix")}
+			p.Slash = !p.Prefix && len(p.Segments) > 0 && rapid.IntRange(0, 4).Draw(t, "slash") == 0
+			op.Paths = append(op.Paths, p)
+		}
+		op.Hosts = some(t, append([]string{"*.a.test", "*.test"}, hosts...), 2)
+		r.To = append(r.To, op)
+	}
+	if rapid.Bool().Draw(t, "user") {
+		r.AllScopes, r.AnyScopes = sorted(some(t, scopes, 2)), sorted(some(t, scopes, 2))
+		for range rapid.IntRange(0, 1).Draw(t, "claims") {
+			path := rapid.SampledFrom([][]string{{"color"}, {"deep", "color"}, {"n"}}).Draw(t, "path")
+			r.Claims = append(r.Claims, policy.Claim{Path: path, AnyOf: append(some(t, values, 1), rapid.SampledFrom(values).Draw(t, "value"))})
+		}
+	}
+	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || hasIssuers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
+	return r
+}
+
+func drawFacts(t *rapid.T) *decide.Facts {
+	f := &decide.Facts{
+		Peer:     rapid.SampledFrom(append([]string{""}, ids...)).Draw(t, "peer"),
+		Method:   rapid.SampledFrom(methods).Draw(t, "method"),
+		Host:     rapid.SampledFrom(hosts).Draw(t, "host"),
+		Segments: some(t, words, 4),
+	}
+	f.Slash = len(f.Segments) > 0 && rapid.IntRange(0, 3).Draw(t, "slash") == 0
+	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
+		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), true, nil, []any{"red", decide.Number("1")}, []any{}}).Draw(t, "claim")
+		f.User = &decide.User{Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Scopes: sorted(some(t, scopes, 3)),
+			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}}}
+	}
+	return f
+}
+
+// The index and a naive reading of the rules agree on every answer, its reason, its level, and a rule that really says so.
+func TestIndexAgreesWithNaiveEvaluator(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := naive{policies: map[policy.Name]policy.Policy{}}
+		set := &policy.Set{}
+		var names []policy.Name
+		for i := range rapid.IntRange(1, 4).Draw(t, "policies") {
+			p := policy.Policy{Name: policy.Name{Namespace: "n", Name: "p" + string(rune('0'+i))}, Issuers: some(t, issuers[:], 2)}
+			if rapid.IntRange(0, 30).Draw(t, "missing") == 0 {
+				p.MissingIssuers = issuers[:1]
+			}
+			for j := range rapid.IntRange(0, 30).Draw(t, "rules") {
+				p.Rules = append(p.Rules, drawRule(t, "r"+string(rune('A'+j)), len(p.Issuers) > 0))
+			}
+			set.Policies, n.policies[p.Name], names = append(set.Policies, p), p, append(names, p.Name)
+		}
+		var access policy.Access
+		kinds := []policy.LevelKind{policy.MeshLevel, policy.GatewayLevel, policy.RouteLevel}
+		for _, k := range kinds[:rapid.IntRange(0, 3).Draw(t, "levels")] {
+			l := policy.Level{Kind: k}
+			for _, name := range names {
+				if rapid.Bool().Draw(t, "in") {
+					l.Policies = append(l.Policies, name)
+				}
+			}
+			if len(l.Policies) > 0 {
+				access.Levels = append(access.Levels, l)
+			}
+		}
+		set.Workloads = []policy.Workload{{Name: policy.Name{Namespace: "n", Name: "w"}, Ports: []policy.Port{{Name: "http", Route: "id", Access: access}}}}
+		r, ok := decide.NewIndex(set).Route("id")
+		if !ok {
+			t.Fatal("the route is not found")
+		}
+		for range 20 {
+			f := drawFacts(t)
+			got, want := r.Decide(f), n.decide(access, f)
+			if got.Allowed() != want.allowed || got.Reason != want.reason || got.Level != want.level {
+				t.Fatalf("facts %+v: got %v %v at %v, want %v %v at %v", f, got.Allowed(), got.Reason, got.Level, want.allowed, want.reason, want.level)
+			}
+			if rule := got.Policy.String() + "/" + got.Rule; len(want.rules) > 0 && !slices.Contains(want.rules, rule) {
+				t.Fatalf("facts %+v: rule %s, want one of %v", f, rule, want.rules)
+			}
+			if len(got.MissingScopes) > want.missing || (want.missing > 0) != (len(got.MissingScopes) > 0) {
+				t.Fatalf("facts %+v: missing %v, want %d", f, got.MissingScopes, want.missing)
+			}
+		}
+	})
+}
