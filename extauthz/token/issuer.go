@@ -1,0 +1,165 @@
+package token
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/credence-mesh/credence/extauthz/jwks"
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// maxLeeway bounds what a configuration may forgive.
+const maxLeeway = time.Minute
+
+// issuer is one TokenIssuer, ready to verify. Immutable.
+type issuer struct {
+	conf policy.Issuer
+	// hash of conf: cached facts are found under it only.
+	hash    [sha256.Size]byte
+	methods map[string]jwt.SigningMethod
+	keys    *jwks.Source
+	// unusable says why nothing can be verified with conf.
+	unusable string
+	end      *jwt.Validator
+	start    *jwt.Validator
+	now      func() time.Time
+}
+
+func newIssuer(conf policy.Issuer, keys *jwks.Source, all map[string]jwt.SigningMethod, now func() time.Time) *issuer {
+	i := &issuer{conf: conf, keys: keys, now: now, methods: map[string]jwt.SigningMethod{}}
+	for _, alg := range conf.Algorithms {
+		if m, ok := all[alg]; ok {
+			i.methods[alg] = m
+		}
+	}
+	text, err := json.Marshal(conf)
+	switch {
+	case err != nil:
+		i.unusable = "its configuration can't be encoded"
+	// Each of these would switch a check of the library off instead of failing it.
+	case conf.Issuer == "":
+		i.unusable = "it has no issuer URL"
+	case len(conf.Audiences) == 0 || slices.Contains(conf.Audiences, ""):
+		i.unusable = "it has no audience, or an empty one"
+	case len(i.methods) == 0:
+		i.unusable = "it has no supported algorithm"
+	}
+	i.hash = sha256.Sum256(text)
+	i.end = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithExpirationRequired(), jwt.WithIssuer(conf.Issuer),
+		jwt.WithAudience(conf.Audiences...), jwt.WithLeeway(clamp(conf.ExpLeeway)))
+	i.start = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithIssuedAt(), jwt.WithLeeway(clamp(conf.Leeway)))
+	return i
+}
+
+func clamp(d time.Duration) time.Duration { return min(max(d, 0), maxLeeway) }
+
+// verified are the facts of one token and what they rest on.
+type verified struct {
+	user *decide.User
+	key  *jwks.Key
+	// kid is what the token's header says (it may say nothing).
+	kid    string
+	claims *claims
+	// weight in the cache, in bytes.
+	weight uint32
+}
+
+// verify checks signature and claims of p.
+func (i *issuer) verify(p *parsed) (*verified, error) {
+	if i.unusable != "" {
+		return nil, unavailable(ReasonIssuerConfig, "issuer %s: %s", i.conf.Name, i.unusable)
+	}
+	method, ok := i.methods[p.alg]
+	if !ok {
+		return nil, invalid(ReasonAlg, "algorithm %.16q is not accepted of issuer %s", p.alg, i.conf.Name)
+	}
+	if err := i.kind(p); err != nil {
+		return nil, err
+	}
+	set := i.keys.Set()
+	if set == nil {
+		return nil, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
+	}
+	key, ok := set.Lookup(p.kid, p.alg)
+	if !ok || key.Algorithm != p.alg || !fits(method, key.Public) {
+		return nil, invalid(ReasonKidUnknown, "issuer %s has no key %.64q for %s", i.conf.Name, p.kid, p.alg)
+	}
+	if err := method.Verify(p.signed, p.signature, key.Public); err != nil {
+		return nil, invalid(ReasonSignature, "the signature does not verify")
+	}
+	c := p.claims
+	if err := i.end.Validate(expiring{c}); err != nil {
+		return nil, i.explain(c, err)
+	}
+	if err := i.start.Validate(starting{c}); err != nil {
+		return nil, i.explain(c, err)
+	}
+	if err := i.profile(p); err != nil {
+		return nil, err
+	}
+	u := &decide.User{
+		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Client: c.client, Scopes: c.scopes, Claims: c.all, Expires: c.exp.time(),
+	}
+	return &verified{user: u, key: key, kid: p.kid, claims: c}, nil
+}
+
+// again tells whether facts that verified before still stand: the key is there, and it is still the time.
+func (i *issuer) again(v *verified) (bool, error) {
+	set := i.keys.Set()
+	if set == nil {
+		return false, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
+	}
+	if key, ok := set.Lookup(v.kid, v.key.Algorithm); !ok || key.Fingerprint != v.key.Fingerprint {
+		return false, nil
+	}
+	now := i.now()
+	c := v.claims
+	if !now.Before(c.exp.time().Add(clamp(i.conf.ExpLeeway))) {
+		return false, i.explain(c, jwt.ErrTokenExpired)
+	}
+	early := now.Add(clamp(i.conf.Leeway))
+	if c.nbf != nil && early.Before(c.nbf.time()) {
+		return false, i.explain(c, jwt.ErrTokenNotValidYet)
+	}
+	if c.iat != nil && early.Before(c.iat.time()) {
+		return false, i.explain(c, jwt.ErrTokenUsedBeforeIssued)
+	}
+	return true, nil
+}
+
+// explain gives the library's verdict our code. Times are no secret; claim values are left out.
+func (i *issuer) explain(c *claims, err error) error {
+	now := i.now()
+	switch {
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return i.missing(c)
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return invalid(ReasonIssuerUnknown, "iss is not that of issuer %s", i.conf.Name)
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return invalid(ReasonAudience, "aud has none of the audiences of issuer %s", i.conf.Name)
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return invalid(ReasonExpired, "expired %s ago", now.Sub(c.exp.time()).Round(time.Second))
+	case errors.Is(err, jwt.ErrTokenNotValidYet):
+		return invalid(ReasonNotYetValid, "nbf is %s ahead of this clock, leeway %s", c.nbf.time().Sub(now), clamp(i.conf.Leeway))
+	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return invalid(ReasonIssuedInFuture, "the issuer's clock is %s ahead of this one, leeway %s", c.iat.time().Sub(now), clamp(i.conf.Leeway))
+	}
+	return fmt.Errorf("%w: %w", ErrInvalid, &refusal{reason: ReasonMalformed, detail: "a claim is not valid"})
+}
+
+func (i *issuer) missing(c *claims) error {
+	switch {
+	case c.exp == nil:
+		return invalid(ReasonClaimMissing, "exp is missing")
+	case c.iss == "":
+		return invalid(ReasonClaimMissing, "iss is missing")
+	}
+	return invalid(ReasonClaimMissing, "aud is missing")
+}

@@ -1,0 +1,195 @@
+package token
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/maypok86/otter/v2"
+
+	"github.com/credence-mesh/credence/extauthz/jwks"
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+)
+
+// KeySource holds the issuers' keys; *jwks.Keys is one.
+type KeySource interface {
+	// Publish makes issuers the ones whose keys are held, and returns where each one's keys are found from now on.
+	Publish(issuers []policy.Issuer) map[policy.Name]*jwks.Source
+}
+
+var _ KeySource = (*jwks.Keys)(nil)
+
+// Options of a Verifier.
+type Options struct {
+	// Keys is required.
+	Keys KeySource
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// CacheBytes bounds the memory of cached facts, roughly. 0: 64 MiB.
+	CacheBytes uint64
+}
+
+// Verifier verifies bearer tokens. Safe for concurrent use; it starts nothing.
+type Verifier struct {
+	opts    Options
+	methods map[string]jwt.SigningMethod
+	state   atomic.Pointer[state]
+	cache   *otter.Cache[cacheKey, *verified]
+}
+
+// state is one configuration. Immutable.
+type state struct{ issuers map[policy.Name]*issuer }
+
+// cacheKey: facts hold for one configuration of one issuer and one exact token.
+type cacheKey struct {
+	issuer [sha256.Size]byte
+	token  [sha256.Size]byte
+}
+
+// entryOverhead of cached facts beside the token's own size, in bytes; decoded claims take about factor times their text.
+const (
+	entryOverhead = 1024
+	entryFactor   = 4
+)
+
+// New makes a Verifier without issuers: it can tell nothing until Publish. It errs when Keys is missing or the cache can't be made.
+func New(o Options) (*Verifier, error) {
+	if o.Keys == nil {
+		return nil, errors.New("token verifier: no key source")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 64 << 20
+	}
+	cache, err := otter.New(&otter.Options[cacheKey, *verified]{
+		MaximumWeight: o.CacheBytes,
+		Weigher:       func(_ cacheKey, v *verified) uint32 { return v.weight },
+		// Maintenance on the goroutine that calls: the cache then owns none.
+		Executor: func(task func()) { task() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("token cache: %w", err)
+	}
+	v := &Verifier{opts: o, methods: methods(), cache: cache}
+	v.state.Store(&state{})
+	return v, nil
+}
+
+// Publish swaps the configuration: every Verify that starts later uses issuers and no other, and facts cached under a configuration
+// that changed are not found again. It tells the key source first. An issuer that can't be used makes tokens unavailable, never valid.
+// Calls must not overlap.
+func (v *Verifier) Publish(issuers []policy.Issuer) {
+	sources := v.opts.Keys.Publish(issuers)
+	next := &state{issuers: make(map[policy.Name]*issuer, len(issuers))}
+	for _, conf := range issuers {
+		next.issuers[conf.Name] = newIssuer(conf, sources[conf.Name], v.methods, v.opts.Now)
+	}
+	v.state.Store(next)
+}
+
+// Verify tells who the bearer token raw speaks for, by the issuers that are accepted: the token's iss picks among them, exactly. The
+// User is shared and must not be changed. The error is ErrInvalid or ErrUnavailable; its Reason is for logs, its text names no claim.
+// It blocks for nothing but computing.
+func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
+	st := v.state.Load()
+	if len(raw) > maxToken {
+		return nil, invalid(ReasonTooLarge, "token over %d bytes", maxToken)
+	}
+	sum := sha256.Sum256([]byte(raw))
+	user, err := v.cached(st, sum, accepted)
+	if user == nil && err == nil {
+		user, err = v.fresh(st, sum, raw, accepted)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, unavailable(ReasonCanceled, "%v", err)
+	}
+	return user, nil
+}
+
+// cached returns nothing where there is no entry that still stands.
+func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Name) (*decide.User, error) {
+	for _, name := range accepted {
+		i, ok := st.issuers[name]
+		if !ok {
+			continue
+		}
+		key := cacheKey{issuer: i.hash, token: sum}
+		hit, ok := v.cache.GetIfPresent(key)
+		if !ok {
+			continue
+		}
+		switch good, err := i.again(hit); {
+		case err != nil:
+			return nil, err
+		case good:
+			return hit.user, nil
+		}
+		v.cache.Invalidate(key)
+	}
+	return nil, nil
+}
+
+func (v *Verifier) fresh(st *state, sum [sha256.Size]byte, raw string, accepted []policy.Name) (*decide.User, error) {
+	p, err := parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	candidates, err := st.candidates(p.claims.iss, accepted)
+	if err != nil {
+		return nil, err
+	}
+	var first error
+	for _, i := range candidates {
+		facts, err := i.verify(p)
+		if err == nil {
+			facts.weight = uint32(len(raw)*entryFactor + entryOverhead) //nolint:gosec // at most maxToken
+			v.cache.Set(cacheKey{issuer: i.hash, token: sum}, facts)
+			return facts.user, nil
+		}
+		if first == nil || (errors.Is(err, ErrUnavailable) && !errors.Is(first, ErrUnavailable)) {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// candidates are the accepted issuers of this iss, in the order of accepted: at least one, or an error.
+func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, error) {
+	if iss == "" {
+		return nil, invalid(ReasonClaimMissing, "iss is missing")
+	}
+	var out []*issuer
+	unknown := len(st.issuers) == 0
+	for _, name := range accepted {
+		i, ok := st.issuers[name]
+		switch {
+		case !ok:
+			unknown = true
+		case i.conf.Issuer == iss && !slices.Contains(out, i):
+			out = append(out, i)
+		}
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	if unknown {
+		return nil, unavailable(ReasonIssuerConfig, "an accepted issuer is not configured")
+	}
+	for _, i := range st.issuers {
+		if i.conf.Issuer == iss {
+			return nil, invalid(ReasonIssuerNotAccepted, "the issuer is configured but not accepted here")
+		}
+	}
+	return nil, invalid(ReasonIssuerUnknown, "no issuer has this iss")
+}
