@@ -117,7 +117,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Nam
 	return user, nil
 }
 
-// cached returns nothing where there is no entry that still stands.
+// cached returns nothing where there is no entry that still stands, or where another accepted issuer of the same iss may still say yes.
 func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Name) (*decide.User, error) {
 	for _, name := range accepted {
 		i, ok := st.issuers[name]
@@ -129,13 +129,17 @@ func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Na
 		if !ok {
 			continue
 		}
-		switch good, err := i.again(hit); {
-		case err != nil:
-			return nil, err
-		case good:
+		good, err := i.again(hit)
+		if good {
 			return hit.user, nil
 		}
-		v.cache.Invalidate(key)
+		if err == nil {
+			v.cache.Invalidate(key)
+			continue
+		}
+		if all, _ := st.candidates(i.conf.Issuer, accepted); len(all) == 1 {
+			return nil, err
+		}
 	}
 	return nil, nil
 }
