@@ -274,7 +274,7 @@ func TestIndexAgreesWithNaiveEvaluator(t *testing.T) {
 			if rapid.IntRange(0, 30).Draw(t, "missing") == 0 {
 				p.MissingIssuers = issuers[:1]
 			}
-			for j := range rapid.IntRange(0, 30).Draw(t, "rules") {
+			for j := range rapid.IntRange(0, 15).Draw(t, "rules") {
 				p.Rules = append(p.Rules, drawRule(t, "r"+string(rune('A'+j)), len(p.Issuers) > 0))
 			}
 			set.Policies, n.policies[p.Name], names = append(set.Policies, p), p, append(names, p.Name)

@@ -3,7 +3,7 @@ package decide
 import "strings"
 
 // explained bounds how many rules an explanation looks at, so that a refusal costs no more than an answer.
-const explained = 256
+const explained = 64
 
 // search is one walk over a level's rules.
 type search struct {

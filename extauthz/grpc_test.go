@@ -1,0 +1,147 @@
+package extauthz_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"testing"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/credence-mesh/credence/extauthz"
+)
+
+// serve runs a Check server on a unix socket as the product does, and returns a client.
+func serve(t testing.TB, register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) authv3.AuthorizationClient {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "authz.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(options...)
+	register(s)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		s.Stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return authv3.NewAuthorizationClient(conn)
+}
+
+// fixed answers every Check with the same response.
+type fixed struct {
+	authv3.UnimplementedAuthorizationServer
+	answer func() (*authv3.CheckResponse, error)
+}
+
+func (f fixed) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return f.answer()
+}
+
+// What Envoy would take for an allow though nobody said so leaves no server that has the options of this package.
+func TestUnmeantAllowNeverLeaves(t *testing.T) {
+	ok := &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}}
+	denied := &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{}}
+	failed := &authv3.CheckResponse_ErrorResponse{ErrorResponse: &authv3.DeniedHttpResponse{}}
+	for name, tt := range map[string]struct {
+		resp *authv3.CheckResponse
+		err  error
+		want codes.Code
+	}{
+		"nil":                        {nil, nil, codes.Internal},
+		"empty":                      {&authv3.CheckResponse{}, nil, codes.Internal},
+		"nil status, ok response":    {&authv3.CheckResponse{HttpResponse: ok}, nil, codes.Internal},
+		"status OK alone":            {&authv3.CheckResponse{Status: &rpcstatus.Status{}}, nil, codes.Internal},
+		"status OK, denied":          {&authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: denied}, nil, codes.Internal},
+		"status OK, error":           {&authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: failed}, nil, codes.Internal},
+		"status OK, empty ok":        {&authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{}}, nil, codes.Internal},
+		"status 7, ok response":      {&authv3.CheckResponse{Status: &rpcstatus.Status{Code: 7}, HttpResponse: ok}, nil, codes.Internal},
+		"status 7 alone":             {&authv3.CheckResponse{Status: &rpcstatus.Status{Code: 7}}, nil, codes.Internal},
+		"an error":                   {nil, errors.New("x"), codes.Unknown},
+		"an allow that says so":      {&authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: ok}, nil, codes.OK},
+		"a refusal with a code":      {&authv3.CheckResponse{Status: &rpcstatus.Status{Code: 7}, HttpResponse: denied}, nil, codes.OK},
+		"an error with a code of it": {&authv3.CheckResponse{Status: &rpcstatus.Status{Code: 14}, HttpResponse: failed}, nil, codes.OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := serve(t, func(r grpc.ServiceRegistrar) {
+				authv3.RegisterAuthorizationServer(r, fixed{answer: func() (*authv3.CheckResponse, error) { return tt.resp, tt.err }})
+			}, extauthz.ServerOptions()...)
+			if _, err := client.Check(context.Background(), ask()); status.Code(err) != tt.want {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOverUnixSocket(t *testing.T) {
+	r := newRig(t)
+	client := serve(t, r.Register, extauthz.ServerOptions()...)
+	for _, tt := range []struct {
+		req  *authv3.CheckRequest
+		want int
+	}{
+		{ask(), 200}, {ask(withAuth()), 401}, {ask(withAuth("Bearer alice~x")), 403}, {ask(withAuth("Bearer panic")), 503},
+		{ask(withAuth("Bearer a,b")), 400}, {ask(withPeer("cert "+batchID, "")), 403}, {&authv3.CheckRequest{}, 403},
+	} {
+		resp, err := client.Check(context.Background(), tt.req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, resp); got.Code != tt.want {
+			t.Errorf("%+v, want %d", got, tt.want)
+		}
+	}
+	big := ask(func(a *authv3.AttributeContext) { a.Request.Http.Body = string(make([]byte, 2<<20)) })
+	if _, err := client.Check(context.Background(), big); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a message over the limit: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := client.Check(ctx, ask()); status.Code(err) != codes.Canceled {
+		t.Errorf("a context that has ended: %v", err)
+	}
+}
+
+// Any bytes that decode to a CheckRequest get a response that means what it says.
+func FuzzCheckRequest(f *testing.F) {
+	for _, req := range []*authv3.CheckRequest{ask(), ask(withRoute("plain")), {}, ask(withAuth("Bearer a", "Bearer b"))} {
+		data, err := proto.Marshal(req)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	r := newRig(f, discard)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		req := &authv3.CheckRequest{}
+		if err := proto.Unmarshal(data, req); err != nil {
+			return
+		}
+		got := r.answer(t, req)
+		if id := req.GetAttributes().GetContextExtensions()["route"]; got.Code == 200 && id != "http" && id != "plain" {
+			t.Fatalf("route %q is allowed", id)
+		}
+		if got.Reason == "internal_error" && !bytes.Contains(data, []byte("panic")) {
+			t.Fatal("a panic")
+		}
+	})
+}
