@@ -1,0 +1,153 @@
+package xds
+
+import (
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+const (
+	managerFilter       = "envoy.filters.network.http_connection_manager"
+	routerFilter        = "envoy.filters.http.router"
+	earlyHeaderMutation = "envoy.http.early_header_mutation.header_mutation"
+)
+
+// side is where requests come from. It decides what of a request is believed.
+type side int
+
+const (
+	_ side = iota
+	// fromOutside: clients of a gateway. Nothing is believed.
+	fromOutside
+	// fromMesh: proxies of the mesh at a sidecar's inbound listener. What their gateway wrote about the client is left alone.
+	fromMesh
+	// fromApplication: the workload's own calls at its sidecar's outbound listener.
+	fromApplication
+)
+
+// Headers that could pass for something that we or Envoy say. They go before routing and Check: a removal at the route would run after
+// ext_authz and take our own headers. "connection: x-credence-…" cannot bring them back.
+var (
+	forgeable = []*mutationv3.HeaderMutation{
+		withoutPrefix("x-credence-"), withoutPrefix("x-envoy-"),
+		without("txn-token"), without("proxy-authorization"),
+		// A framework that honours it would run another method than the one that was judged.
+		without("x-http-method-override"),
+	}
+	// forgeableOutside are written anew by the gateway's Envoy; inside the mesh they are a gateway's word.
+	forgeableOutside = []*mutationv3.HeaderMutation{withoutPrefix("x-forwarded-"), without("forwarded"), without("x-real-ip")}
+)
+
+func without(name string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}}
+}
+
+func withoutPrefix(prefix string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
+		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}},
+	}}}
+}
+
+func (s side) mutations() []*mutationv3.HeaderMutation {
+	ms := make([]*mutationv3.HeaderMutation, 0, len(forgeable)+len(forgeableOutside))
+	ms = append(ms, forgeable...)
+	if s == fromOutside {
+		ms = append(ms, forgeableOutside...)
+	}
+	return ms
+}
+
+// httpFilters is the order of HTTP filters in every manager. Places that are kept: cors and grpc_web stand before ext_authz (a preflight
+// is answered without a user, a denial to gRPC-Web is translated); nothing that clears the route cache may ever stand after it.
+func (t *translation) httpFilters(s side) []*hcmv3.HttpFilter {
+	var filters []*hcmv3.HttpFilter
+	// The application's own calls are not judged where they leave: the application could bypass that proxy. The receiving sidecar
+	// judges them, by the identity that mTLS proves and the token that came along.
+	if s != fromApplication {
+		filters = append(filters, t.httpFilter(extAuthzFilter, extAuthz()))
+	}
+	return append(filters, t.httpFilter(routerFilter, &routerv3.Router{}))
+}
+
+func (t *translation) httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: t.pack(config)}}
+}
+
+// manager is the network filter that serves HTTP with the route configuration of the given name.
+func (t *translation) manager(s side, listener, routes string) *listenerv3.Filter {
+	m := &hcmv3.HttpConnectionManager{
+		StatPrefix: listener,
+		CodecType:  hcmv3.HttpConnectionManager_AUTO,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			ConfigSource: adsSource(), RouteConfigName: routes,
+		}},
+		HttpFilters: t.httpFilters(s),
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
+			Name: earlyHeaderMutation, TypedConfig: t.pack(&earlyv3.HeaderMutation{Mutations: s.mutations()}),
+		}},
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:     durationpb.New(connectionIdle),
+			MaxHeadersCount: wrapperspb.UInt32(headersCount),
+			// Frameworks map "_" to "-": x_credence_subject would be ours. Refusing would break clients whose tracing headers have them.
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
+		},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(http2Streams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(http2StreamWindow),
+			InitialConnectionWindowSize: wrapperspb.UInt32(http2ConnectionWindow),
+			// WebSockets over HTTP/2 (RFC 8441); plain CONNECT still has no route.
+			AllowConnect: true,
+		},
+		MaxRequestHeadersKb:   wrapperspb.UInt32(headersKB),
+		StreamIdleTimeout:     durationpb.New(streamIdle),
+		RequestHeadersTimeout: durationpb.New(requestHeadersTimeout),
+		UpgradeConfigs:        []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		AccessLog:             t.accessLog(listener),
+		// A client's x-forwarded-client-cert is dropped everywhere, in clear text too.
+		ForwardClientCertDetails:    hcmv3.HttpConnectionManager_SANITIZE_SET,
+		SetCurrentClientCertDetails: &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true},
+		UseRemoteAddress:            wrapperspb.Bool(s == fromOutside),
+	}
+	t.believe(s, m)
+	return &listenerv3.Filter{Name: managerFilter, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: t.pack(m)}}
+}
+
+// believe sets what differs by side.
+func (t *translation) believe(s side, m *hcmv3.HttpConnectionManager) {
+	life := lifetimesOf(t.set.Mesh.SVIDTTL)
+	common := m.GetCommonHttpProtocolOptions()
+	switch s {
+	case fromOutside:
+		common.MaxStreamDuration = durationpb.New(gatewayStreamCap)
+		// One dot; "a.test." is the host a.test.
+		m.StripTrailingHostDot = true
+		normalise(m)
+	case fromMesh:
+		common.MaxStreamDuration = durationpb.New(life.stream)
+		common.MaxConnectionDuration = durationpb.New(life.downstream)
+		m.DrainTimeout = durationpb.New(life.drain)
+		m.Http2ProtocolOptions.MaxConcurrentStreams = wrapperspb.UInt32(meshStreams)
+		m.Http2ProtocolOptions.InitialConnectionWindowSize = wrapperspb.UInt32(meshConnectionWindow)
+		normalise(m)
+	case fromApplication:
+		// Paths are left as the application wrote them: no route depends on them, and a second normalisation can read another path
+		// than the first ("/a/.%2e;/b"). The receiver normalises once and judges what it forwards.
+		m.StripTrailingHostDot = true
+		common.MaxStreamDuration = durationpb.New(life.stream)
+	}
+}
+
+// normalise makes the path that is routed, the path that Check sees and the path that goes upstream one and the same.
+func normalise(m *hcmv3.HttpConnectionManager) {
+	m.NormalizePath = wrapperspb.Bool(true)
+	m.MergeSlashes = true
+	// %2F and %5C: two readers see two paths. The redirecting alternative answers without a Check.
+	m.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_REJECT_REQUEST
+}

@@ -1,0 +1,48 @@
+package xds
+
+import (
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+func (t *translation) addListener(l *listenerv3.Listener) {
+	t.listeners = append(t.listeners, t.resource(l.GetName(), l))
+}
+
+// addRoutes makes one route configuration: what Envoy applies or refuses as a whole. Ports and path parameters are ignored in matching
+// and stay in what Check and the upstream see; a sidecar's outbound listener (anyPort false) tells ports apart.
+func (t *translation) addRoutes(name string, hosts []*routev3.VirtualHost, anyPort bool) {
+	t.routes = append(t.routes, t.resource(name, &routev3.RouteConfiguration{
+		Name:                               name,
+		VirtualHosts:                       hosts,
+		IgnorePortInHostMatching:           anyPort,
+		IgnorePathParametersInPathMatching: true,
+		ResponseHeadersToRemove:            []string{"x-envoy-upstream-service-time"},
+	}))
+}
+
+func (t *translation) virtualHost(l *policy.Listener, vh *policy.VirtualHost) *routev3.VirtualHost {
+	out := &routev3.VirtualHost{Name: vh.Host, Domains: []string{vh.Host}, Routes: make([]*routev3.Route, 0, len(vh.Routes))}
+	for i := range vh.Routes {
+		out.Routes = append(out.Routes, t.route(l, &vh.Routes[i]))
+	}
+	return out
+}
+
+func (t *translation) route(l *policy.Listener, r *policy.Route) *routev3.Route {
+	out := &routev3.Route{
+		Name:                 string(r.ID),
+		Match:                t.match(r),
+		TypedPerFilterConfig: t.judged(r.ID),
+	}
+	t.request(r, out)
+	t.response(r, out)
+	if r.Redirect != nil {
+		t.redirect(l, out, r)
+	} else {
+		t.forward(out, r)
+	}
+	return out
+}
