@@ -46,6 +46,8 @@ type attachments struct {
 	// served are the hosts and matches below a target.
 	served map[target][]served
 	access map[accessKey]policy.Access
+	// issuers that a policy accepts.
+	issuers map[policy.Name][]policy.Name
 }
 
 type accessKey struct {
@@ -55,8 +57,8 @@ type accessKey struct {
 }
 
 type served struct {
-	host  string
-	match *policy.RouteMatch
+	host string
+	*candidate
 }
 
 // routeTargets are the targets above one rule of a route on one listener, outermost first (GEP-713).
@@ -86,6 +88,7 @@ func (c *compiler) routeAccess(s *section, x *candidate) policy.Access {
 			fmt.Sprintf("no AuthPolicy is in force on %s of %s: it is denied", x.out.Origin.Rule, x.route.obj.Key),
 			"attach an AuthPolicy to it, to its Gateway or to the Mesh")
 	}
+	c.warnSameIssuer(&a, place{x.route.obj, fmt.Sprintf("spec.rules[%d]", x.rule)})
 	c.attached.access[key] = a
 	return a
 }
@@ -99,12 +102,32 @@ func (c *compiler) portAccess(w *workload, p *policy.Port) policy.Access {
 	if w.out.Denied != "" {
 		a.Denied = w.out.Denied
 	}
+	c.warnSameIssuer(&a, place{w.obj, "spec.ports"})
 	if len(a.Levels) == 0 && a.Denied == "" {
 		c.warnAt(place{w.obj, "spec.ports"}, "no-policy",
 			fmt.Sprintf("no AuthPolicy is in force on port %s of %s: it is denied", p.Name, w.obj.Key),
 			"attach an AuthPolicy to it or to the Mesh")
 	}
 	return a
+}
+
+// warnSameIssuer tells of two TokenIssuers with one iss among the policies of a: a token is of one of them, so the policies that
+// accept the other alone refuse it.
+func (c *compiler) warnSameIssuer(a *policy.Access, at place) {
+	byURL := make(map[string]policy.Name)
+	for _, l := range a.Levels {
+		for _, p := range l.Policies {
+			for _, n := range c.attached.issuers[p] {
+				iss := c.issuerURLs[n]
+				if o, ok := byURL[iss]; ok && o != n {
+					c.warnAt(at, "issuer-ambiguous", fmt.Sprintf("policies in force here accept %s and %s, which have the same issuer %s: a token is of one of them only",
+						o, n, iss), "let all of them name the same TokenIssuer")
+					continue
+				}
+				byURL[iss] = n
+			}
+		}
+	}
 }
 
 // combine makes the levels of the targets, outermost first. A policy that allows an override is dropped where a target further in
@@ -146,7 +169,7 @@ func (c *compiler) combine(targets []target, namespaces ...string) policy.Access
 func (c *compiler) remember(s *section, host string, x *candidate) {
 	for _, t := range c.routeTargets(s, x) {
 		if t.kind != policy.MeshLevel && slices.ContainsFunc(c.attached.byTarget[t], (*authPolicy).hasOperations) {
-			c.attached.served[t] = append(c.attached.served[t], served{host, &x.out.Match})
+			c.attached.served[t] = append(c.attached.served[t], served{host, x})
 		}
 	}
 }

@@ -24,7 +24,7 @@ type Input struct {
 // Compile makes the Set of in. The Set is nil only when there is no single valid Mesh; any other fault is a diagnostic and denies
 // what depends on it. The diagnostics are sorted. The Set shares no memory that anyone changes later.
 func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
-	c := &compiler{missing: make(map[manifests.Key]bool, len(in.Missing))}
+	c := &compiler{missing: make(map[manifests.Key]bool, len(in.Missing)), unusable: make(map[manifests.Key]bool)}
 	for _, k := range in.Missing {
 		c.missing[k] = true
 	}
@@ -55,7 +55,9 @@ type item[T any] struct {
 // compiler holds one compilation. The fields are filled in the order of Compile.
 type compiler struct {
 	missing map[manifests.Key]bool
-	diags   []manifests.Diagnostic
+	// unusable objects are there and valid, and may not be used in this mesh.
+	unusable map[manifests.Key]bool
+	diags    []manifests.Diagnostic
 
 	meshes       []item[v1alpha1.Mesh]
 	workloads    []item[v1alpha1.Workload]

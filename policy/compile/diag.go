@@ -63,5 +63,8 @@ func (c *compiler) absent(k manifests.Key) string {
 	if c.missing[k] {
 		return k.String() + " is invalid and has no last good version"
 	}
+	if c.unusable[k] {
+		return k.String() + " may not be used in this mesh"
+	}
 	return "there is no " + k.String()
 }

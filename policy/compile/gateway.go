@@ -106,7 +106,7 @@ func (c *compiler) gatewayAddress(g *gateway) (netip.Addr, bool) {
 		c.errorAt(place{g.obj, "spec.addresses"}, "address", g.obj.Key.String()+" needs exactly one IP address", "give one address of type IPAddress")
 		return netip.Addr{}, false
 	}
-	return addr, true
+	return addr.Unmap(), true
 }
 
 // listenerProtocol checks protocol, port and TLS of s: an HTTPS listener without a certificate, and an HTTP listener of which
@@ -145,9 +145,14 @@ func (c *compiler) listenerCertificates(s *section) bool {
 				n.Namespace = string(*ref.Namespace)
 			}
 			where := at.at("tls.certificateRefs[%d]", i)
-			if !c.isCertificate(ref) || !c.certificateNames[n] {
+			if !isCertificate(ref) {
+				c.errorAt(where, "certificate-missing", fmt.Sprintf("listener %s: %s is not a Certificate", s.name(), ref.Name),
+					"group: credence.mesh, kind: Certificate")
+				continue
+			}
+			if !c.certificateNames[n] {
 				c.errorAt(where, "certificate-missing", fmt.Sprintf("listener %s: %s", s.name(), c.absent(ourKey(v1alpha1.KindCertificate, n))),
-					"name a Certificate (group: credence.mesh, kind: Certificate)")
+					"name a Certificate that is there")
 				continue
 			}
 			if !c.granted(kindGateway, s.gw.name.Namespace, ourKey(v1alpha1.KindCertificate, n)) {
@@ -166,7 +171,7 @@ func (c *compiler) listenerCertificates(s *section) bool {
 	return true
 }
 
-func (c *compiler) isCertificate(ref gatewayv1.SecretObjectReference) bool {
+func isCertificate(ref gatewayv1.SecretObjectReference) bool {
 	return ref.Group != nil && string(*ref.Group) == v1alpha1.Group && ref.Kind != nil && string(*ref.Kind) == v1alpha1.KindCertificate
 }
 

@@ -19,6 +19,7 @@ func (c *compiler) useCertificates() {
 	c.set.Certificates = []policy.Certificate{}
 	c.certificateNames = make(map[policy.Name]bool)
 	for _, it := range c.certificates {
+		c.unusable[it.obj.Key] = true
 		out := policy.Certificate{Name: it.name}
 		switch s := &it.value.Spec; {
 		case s.Files != nil:
@@ -36,6 +37,7 @@ func (c *compiler) useCertificates() {
 				out.SelfSignedHosts = []string{"127.0.0.1", "::1", "localhost"}
 			}
 		}
+		c.unusable[it.obj.Key] = false
 		c.certificateNames[it.name] = true
 		c.set.Certificates = append(c.set.Certificates, out)
 	}
@@ -47,6 +49,7 @@ func (c *compiler) useIssuers() {
 	c.issuerURLs = make(map[policy.Name]string)
 	for _, it := range c.issuers {
 		if it.value.Spec.Keys.Development != nil && !c.set.Mesh.Development {
+			c.unusable[it.obj.Key] = true
 			c.errorAt(place{it.obj, "spec.keys.development"}, "development-only",
 				"keys of the development issuer are for a development mesh only",
 				"set spec.keys.url or spec.keys.file, or Mesh spec.development: true on a test machine")

@@ -75,38 +75,48 @@ func (c *compiler) neverMatches(t target, r *rule) string {
 }
 
 func overlaps(op *policy.Operation, s served) bool {
-	if len(op.Methods) > 0 && s.match.Method != "" && !slices.Contains(op.Methods, s.match.Method) {
+	method := s.out.Match.Method
+	if len(op.Methods) > 0 && method != "" && !slices.Contains(op.Methods, method) {
 		return false
 	}
 	if len(op.Hosts) > 0 && !slices.ContainsFunc(op.Hosts, func(h string) bool { return covers(h, s.host) || covers(s.host, h) }) {
 		return false
 	}
-	return len(op.Paths) == 0 || slices.ContainsFunc(op.Paths, func(p policy.PathPattern) bool { return pathsOverlap(&p, s.match) })
+	return len(op.Paths) == 0 || slices.ContainsFunc(op.Paths, func(p policy.PathPattern) bool { return pathsOverlap(&p, s.candidate) })
 }
 
 // pathsOverlap tells whether a path can match both; in doubt it can.
-func pathsOverlap(p *policy.PathPattern, m *policy.RouteMatch) bool {
-	var segments []string
-	trimmed := strings.Trim(m.Path, "/")
-	if trimmed != "" {
-		for _, s := range strings.Split(trimmed, "/") {
-			plain, err := url.PathUnescape(s)
-			if err != nil {
-				return true
-			}
-			segments = append(segments, plain)
-		}
-	}
+func pathsOverlap(p *policy.PathPattern, x *candidate) bool {
+	prefix := x.out.Match.PathKind == policy.PathPrefix
 	switch {
-	case m.PathKind == policy.PathPrefix && p.Prefix:
-		return hasPrefix(segments, p.Segments) || hasPrefix(p.Segments, segments)
-	case m.PathKind == policy.PathPrefix:
-		return hasPrefix(p.Segments, segments)
+	case x.undecodable:
+		return true
+	case prefix && p.Prefix:
+		return hasPrefix(x.segments, p.Segments) || hasPrefix(p.Segments, x.segments)
+	case prefix:
+		return hasPrefix(p.Segments, x.segments)
 	case p.Prefix:
-		return hasPrefix(segments, p.Segments)
+		return hasPrefix(x.segments, p.Segments)
 	}
-	slash := len(segments) > 0 && strings.HasSuffix(m.Path, "/")
-	return slices.Equal(segments, p.Segments) && slash == p.Slash
+	slash := len(x.segments) > 0 && strings.HasSuffix(x.out.Match.Path, "/")
+	return slices.Equal(x.segments, p.Segments) && slash == p.Slash
+}
+
+// pathSegments splits the path of a match; true: a segment cannot be decoded.
+func pathSegments(path string) ([]string, bool) {
+	trimmed := strings.Trim(path, "/")
+	if trimmed == "" {
+		return nil, false
+	}
+	segments := strings.Split(trimmed, "/")
+	for i, s := range segments {
+		plain, err := url.PathUnescape(s)
+		if err != nil {
+			return nil, true
+		}
+		segments[i] = plain
+	}
+	return segments, false
 }
 
 func hasPrefix(s, prefix []string) bool {

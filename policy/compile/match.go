@@ -41,6 +41,7 @@ func (c *compiler) ruleCandidates(r *route, rule int) {
 			x.out.Access.Denied = "ReplacePrefixMatch on a path that is not a prefix"
 		}
 		x.key = matchKey(&x.out.Match)
+		x.segments, x.undecodable = pathSegments(x.out.Match.Path)
 		r.candidates = append(r.candidates, x)
 	}
 }

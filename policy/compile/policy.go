@@ -43,12 +43,14 @@ func (c *compiler) usePolicies() {
 		reached:         make(map[target]int),
 		served:          make(map[target][]served),
 		access:          make(map[accessKey]policy.Access),
+		issuers:         make(map[policy.Name][]policy.Name),
 	}
 	c.denyForMissing()
 	for _, it := range c.policies {
 		p := &authPolicy{item: it, override: it.value.Spec.Override == v1alpha1.OverrideAllowed}
 		out := policy.Policy{Name: it.name, Rules: []policy.Rule{}}
 		c.policyIssuers(p, &out)
+		c.attached.issuers[it.name] = out.Issuers
 		c.policyRules(p)
 		for _, r := range p.rules {
 			out.Rules = append(out.Rules, r.Rule)
@@ -101,7 +103,7 @@ func (c *compiler) policyIssuers(p *authPolicy, out *policy.Policy) {
 		url, ok := c.issuerURLs[n]
 		if !ok {
 			c.errorAt(place{p.obj, fmt.Sprintf("spec.authentication.issuers[%d]", i)}, "issuer-missing",
-				c.absent(ourKey(v1alpha1.KindTokenIssuer, n))+" that may be used: the routes of this policy are denied",
+				c.absent(ourKey(v1alpha1.KindTokenIssuer, n))+": the routes of this policy are denied",
 				"name a TokenIssuer of namespace "+n.Namespace)
 			out.MissingIssuers = append(out.MissingIssuers, n)
 			continue

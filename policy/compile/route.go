@@ -32,6 +32,9 @@ type candidate struct {
 	match int
 	out   policy.Route // without ID and Access
 	key   string       // equal for equal matches
+	// segments of the path, percent-decoded; undecodable: they cannot be told.
+	segments    []string
+	undecodable bool
 }
 
 func (x *candidate) place() place {

@@ -33,8 +33,8 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 	case v1alpha1.ActionDeny:
 		out.Action = policy.Deny
 	default:
-		c.errorAt(at.at("action"), "action", fmt.Sprintf("%q is no action: the rule is not used", in.Action), "allow or deny")
-		return out, false
+		c.errorAt(at.at("action"), "action", fmt.Sprintf("%q is no action: the rule denies", in.Action), "allow or deny")
+		out.Action = policy.Deny
 	}
 	for j := range in.From {
 		if peer, ok := c.peer(p, &in.From[j], at.at("from[%d]", j)); ok {
@@ -42,7 +42,11 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 		}
 	}
 	for j := range in.To {
-		if op, ok := c.operation(&in.To[j], at.at("to[%d]", j)); ok {
+		op, ok := c.operation(&in.To[j], at.at("to[%d]", j))
+		if !ok && out.Action == policy.Deny {
+			op.Paths, ok = nil, true // what it was to deny cannot be read: deny every path
+		}
+		if ok {
 			out.To = append(out.To, op)
 		}
 	}
@@ -102,12 +106,15 @@ func (c *compiler) peerID(text string, prefix bool, at place) (policy.Peer, bool
 	return policy.Peer{ID: text, Prefix: prefix}, true
 }
 
+// operation compiles what is called; false: one of its paths cannot be read.
 func (c *compiler) operation(in *v1alpha1.RuleOperation, at place) (policy.Operation, bool) {
 	out := policy.Operation{Methods: append([]string(nil), in.Methods...)}
+	good := true
 	for i, p := range in.Paths {
 		pattern, err := pathPattern(p)
 		if err != nil {
-			c.errorAt(at.at("paths[%d]", i), "path-pattern", err.Error()+": it matches nothing", `write "/a/b" or "/a/*"`)
+			c.errorAt(at.at("paths[%d]", i), "path-pattern", err.Error()+": it is not used", `write "/a/b" or "/a/*"`)
+			good = false
 			continue
 		}
 		out.Paths = append(out.Paths, pattern)
@@ -115,7 +122,7 @@ func (c *compiler) operation(in *v1alpha1.RuleOperation, at place) (policy.Opera
 	for _, h := range in.Hosts {
 		out.Hosts = append(out.Hosts, strings.ToLower(h))
 	}
-	return out, len(in.Paths) == 0 || len(out.Paths) > 0
+	return out, good
 }
 
 // pathPattern parses "/a/b" and "/a/*". Segments are literal: a pattern holds no percent-encoding.
