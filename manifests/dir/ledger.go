@@ -184,8 +184,13 @@ func (l *ledger) unreadable(v *verdict, dir string, err error) {
 
 func within(rel, dir string) bool { return strings.HasPrefix(rel, dir+string(filepath.Separator)) }
 
-// deletes tells whether anything in force is no longer named.
+// deletes tells whether anything known is no longer named.
 func (l *ledger) deletes(v *verdict) bool {
+	for k := range l.missing {
+		if v.claims[k] == nil {
+			return true
+		}
+	}
 	for k := range l.inForce {
 		if v.claims[k] == nil {
 			return true
