@@ -17,17 +17,21 @@ func sample() *policy.Set {
 	return &policy.Set{
 		Mesh: policy.Mesh{TrustDomain: "example.org", Development: true, CATTL: 24 * time.Hour, SVIDTTL: time.Hour},
 		Gateways: []policy.Gateway{{Name: n, SPIFFEID: "spiffe://example.org/ns/default/gw/x", Listeners: []policy.Listener{{
-			Address: "::1", Port: 8443, Protocol: policy.HTTPS, Sections: []policy.Section{{Name: "a", Hostname: "*.example.org",
+			Address: "::1", Port: 8443, Protocol: policy.HTTPS, Sections: []policy.Section{{
+				Name: "a", Hostname: "*.example.org",
 				Certificates: []policy.Name{n}, VirtualHosts: []policy.VirtualHost{{Host: "*.example.org", Routes: []policy.Route{{
 					ID: "ID", Origin: policy.Origin{Kind: "HTTPRoute", Name: n, Rule: "<&>\u2028"},
 					Match:    policy.RouteMatch{PathKind: policy.PathPrefix, Path: "/", Headers: []policy.NameValue{{Name: "a", Value: "é"}}},
 					Redirect: &policy.Redirect{Status: 302, Path: &policy.PathChange{Prefix: true, Value: "/"}},
 					Rewrite:  &policy.Rewrite{Host: "h"}, Backends: []policy.Backend{{Workload: n, Port: 1, Weight: 4294967295, Missing: true}},
 					RequestTimeout: time.Nanosecond, Access: policy.Access{Levels: []policy.Level{{Kind: policy.RouteLevel, Policies: []policy.Name{n}}}},
-				}}}}}}}}}},
+				}}}},
+			}},
+		}}}},
 		Workloads: []policy.Workload{{Name: n, Selectors: policy.Selectors{UID: &uid}, Boundary: policy.BoundaryUser, Ports: []policy.Port{}}},
 		Policies: []policy.Policy{{Name: n, Rules: []policy.Rule{{Name: "r", Action: policy.Deny, To: []policy.Operation{
-			{Paths: []policy.PathPattern{{Segments: []string{}, Prefix: true}}}}}}}},
+			{Paths: []policy.PathPattern{{Segments: []string{}, Prefix: true}}},
+		}}}}},
 	}
 }
 

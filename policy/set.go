@@ -136,7 +136,7 @@ type Origin struct {
 	Rule string `json:"rule,omitempty"`
 }
 
-// PathMatchKind: zero is not valid.
+// PathMatchKind of a RouteMatch. The zero value is not valid.
 type PathMatchKind int
 
 // Kinds of path matches (Gateway API HTTPPathMatch).
@@ -255,7 +255,7 @@ type Access struct {
 	Denied string `json:"denied,omitempty"`
 }
 
-// LevelKind: zero is not valid.
+// LevelKind of a Level. The zero value is not valid.
 type LevelKind int
 
 // Levels, outermost first.
@@ -300,7 +300,7 @@ type Issuer struct {
 	Strict bool `json:"strict"`
 }
 
-// KeySource: exactly one field is set.
+// KeySource of an Issuer: exactly one field is set.
 type KeySource struct {
 	Inline      string `json:"inline,omitempty"`
 	File        string `json:"file,omitempty"`

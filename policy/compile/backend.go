@@ -26,8 +26,8 @@ func (c *compiler) backend(r *route, ref *gatewayv1.HTTPBackendRef, at place) po
 	if ref.Weight != nil && *ref.Weight >= 0 {
 		out.Weight = uint32(*ref.Weight)
 	}
-	if ref.Port != nil && *ref.Port > 0 && *ref.Port <= 65535 {
-		out.Port = uint16(*ref.Port)
+	if ref.Port != nil {
+		out.Port, _ = portNumber(*ref.Port)
 	}
 	key := ourKey(v1alpha1.KindWorkload, out.Workload)
 	fail := func(field, code, message, hint string) policy.Backend {

@@ -93,8 +93,10 @@ func states() []state {
 		out = append(out,
 			state{present: true, override: o, override1: override, allows: true, name: "allows", yml: "- {name: a, authentication: [anonymous]}"},
 			state{present: true, override: o, override1: override, name: "nothing", yml: "- {name: a, authentication: [anonymous], to: [{methods: [PUT]}]}"},
-			state{present: true, override: o, override1: override, allows: true, denies: true, name: "denies",
-				yml: "- {name: a, authentication: [anonymous]}\n  - {name: d, action: deny}"})
+			state{
+				present: true, override: o, override1: override, allows: true, denies: true, name: "denies",
+				yml: "- {name: a, authentication: [anonymous]}\n  - {name: d, action: deny}",
+			})
 	}
 	return out
 }

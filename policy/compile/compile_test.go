@@ -74,8 +74,10 @@ func allRoutes(set *policy.Set) []policy.Route {
 
 // DESIGN §3: the same id means the same traffic; whatever Envoy matches or rewrites changes it, nothing else does.
 func TestRouteID(t *testing.T) {
-	base := edge{port: 80, listener: "http", hostnames: `"a.example.org"`,
-		rule: `- {matches: [{path: {value: /a}}], backendRefs: [{group: credence.mesh, kind: Workload, name: app}]}`}
+	base := edge{
+		port: 80, listener: "http", hostnames: `"a.example.org"`,
+		rule: `- {matches: [{path: {value: /a}}], backendRefs: [{group: credence.mesh, kind: Workload, name: app}]}`,
+	}
 	id := func(t *testing.T, e edge) policy.RouteID {
 		t.Helper()
 		set, _ := compiled(t, e.text())

@@ -86,7 +86,7 @@ func redirect(f *gatewayv1.HTTPRequestRedirectFilter) *policy.Redirect {
 		}
 	}
 	if f.Port != nil {
-		out.Port = uint16(*f.Port)
+		out.Port, _ = portNumber(*f.Port)
 	}
 	return out
 }

@@ -79,13 +79,18 @@ func (c *compiler) useListeners(g *gateway) {
 			gw: g, spec: &g.value.Spec.Listeners[i], field: fmt.Sprintf("spec.listeners[%d]", i),
 			hosts: make(map[string][]*candidate),
 		}
+		port, isPort := portNumber(s.spec.Port)
+		if !isPort {
+			c.errorAt(place{g.obj, s.field + ".port"}, "port", fmt.Sprintf("%d is not a port", s.spec.Port), "use 1 to 65535")
+			continue
+		}
 		if !c.listenerProtocol(s) {
 			continue
 		}
 		if s.spec.Hostname != nil {
 			s.hostname = strings.ToLower(string(*s.spec.Hostname))
 		}
-		s.socket = netip.AddrPortFrom(addr, uint16(s.spec.Port))
+		s.socket = netip.AddrPortFrom(addr, port)
 		if c.conflicts(s) || !c.takeSocket(s, refused) {
 			continue
 		}
@@ -109,14 +114,10 @@ func (c *compiler) gatewayAddress(g *gateway) (netip.Addr, bool) {
 	return addr.Unmap(), true
 }
 
-// listenerProtocol checks protocol, port and TLS of s: an HTTPS listener without a certificate, and an HTTP listener of which
+// listenerProtocol checks protocol and TLS of s: an HTTPS listener without a certificate, and an HTTP listener of which
 // someone expects TLS, are not served at all.
 func (c *compiler) listenerProtocol(s *section) bool {
 	at := place{s.gw.obj, s.field}
-	if s.spec.Port < 1 || s.spec.Port > 65535 {
-		c.errorAt(at.at("port"), "port", fmt.Sprintf("%d is not a port", s.spec.Port), "")
-		return false
-	}
 	switch s.spec.Protocol {
 	case gatewayv1.HTTPProtocolType:
 		s.protocol = policy.HTTP

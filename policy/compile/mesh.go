@@ -66,12 +66,12 @@ func (c *compiler) meshValues() policy.Mesh {
 }
 
 // portRange is where listeners are placed that nobody places: first and how many.
-func (c *compiler) portRange() (first, count uint32) {
+func (c *compiler) portRange() (first int64, count uint64) {
 	p := c.mesh.value.Spec.Ports
 	if p == nil || p.First < 1 || p.Last < p.First || p.Last > 65535 {
 		return defaultFirstPort, defaultLastPort - defaultFirstPort + 1
 	}
-	return uint32(p.First), uint32(p.Last-p.First) + 1
+	return int64(p.First), uint64(p.Last-p.First) + 1 //nolint:gosec // p.Last is not below p.First
 }
 
 func durationOr(d *metav1.Duration, or time.Duration) time.Duration {

@@ -34,6 +34,14 @@ func (c *compiler) placement(n policy.Name, what string) netip.AddrPort {
 	// hash.Hash never returns an error.
 	_, _ = fmt.Fprintf(h, "%q %q %q", n.Namespace, n.Name, what)
 	first, count := c.portRange()
-	port := first + uint32(h.Sum64()%uint64(count))
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
+	port, _ := portNumber(first + int64(h.Sum64()%count)) //nolint:gosec // below count, which is at most 65535
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+}
+
+// portNumber is n as a TCP port; false: it is none.
+func portNumber[T int32 | int64](n T) (uint16, bool) {
+	if n < 1 || n > 65535 {
+		return 0, false
+	}
+	return uint16(n), true
 }

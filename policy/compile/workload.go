@@ -64,12 +64,16 @@ func (c *compiler) workloadID(w *workload) {
 	case err != nil:
 		c.deny(w, "spec.spiffeID", [3]string{"spiffe-id", fmt.Sprintf("%q is not a SPIFFE ID: %v", asked, err), ""})
 	case !id.MemberOf(c.td):
-		c.deny(w, "spec.spiffeID", [3]string{"spiffe-id-foreign",
-			fmt.Sprintf("%s is not of the mesh's trust domain %s", asked, c.td.Name()), "leave spec.spiffeID out"})
+		c.deny(w, "spec.spiffeID", [3]string{
+			"spiffe-id-foreign",
+			fmt.Sprintf("%s is not of the mesh's trust domain %s", asked, c.td.Name()), "leave spec.spiffeID out",
+		})
 	case !c.mayClaim(ns, id.Path()):
-		c.deny(w, "spec.spiffeID", [3]string{"spiffe-id-not-allowed",
+		c.deny(w, "spec.spiffeID", [3]string{
+			"spiffe-id-not-allowed",
 			fmt.Sprintf("namespace %s may not claim %s", ns, asked),
-			fmt.Sprintf("use an ID below spiffe://%s/ns/%s/, or delegate the prefix in Mesh spec.delegatedIDs", c.td.Name(), ns)})
+			fmt.Sprintf("use an ID below spiffe://%s/ns/%s/, or delegate the prefix in Mesh spec.delegatedIDs", c.td.Name(), ns),
+		})
 	default:
 		w.out.SPIFFEID = asked
 	}
@@ -91,8 +95,10 @@ func (c *compiler) workloadSelectors(w *workload) {
 	if spec.Boundary == v1alpha1.BoundaryNone {
 		w.out.Boundary = policy.BoundaryNone
 		if !c.set.Mesh.Development {
-			c.deny(w, "spec.boundary", [3]string{"development-only", "boundary none is for a development mesh only",
-				"use boundary: user"})
+			c.deny(w, "spec.boundary", [3]string{
+				"development-only", "boundary none is for a development mesh only",
+				"use boundary: user",
+			})
 		}
 	}
 	u := spec.Selectors.Unix
@@ -118,11 +124,15 @@ func (c *compiler) workloadSelectors(w *workload) {
 	w.out.Selectors = out
 	switch bare := out.UID == nil && out.GID == nil && out.SHA256 == ""; {
 	case bare && out.Path == "":
-		c.deny(w, "spec.selectors", [3]string{"no-selector", w.obj.Key.String() + " has no selector: no process can be recognised",
-			"set spec.selectors.unix.uid"})
+		c.deny(w, "spec.selectors", [3]string{
+			"no-selector", w.obj.Key.String() + " has no selector: no process can be recognised",
+			"set spec.selectors.unix.uid",
+		})
 	case bare && !c.set.Mesh.Development:
-		c.deny(w, "spec.selectors.unix", [3]string{"development-only", "a path alone is a selector for a development mesh only",
-			"add uid or sha256"})
+		c.deny(w, "spec.selectors.unix", [3]string{
+			"development-only", "a path alone is a selector for a development mesh only",
+			"add uid or sha256",
+		})
 	}
 }
 
@@ -134,15 +144,16 @@ func (c *compiler) workloadPorts(w *workload) {
 		if name == "" {
 			name = "http"
 		}
-		if _, double := w.ports[name]; double || seen[p.Port] || p.Port < 1 || p.Port > 65535 {
+		number, isPort := portNumber(p.Port)
+		if _, double := w.ports[name]; double || seen[p.Port] || !isPort {
 			c.errorAt(place{w.obj, fmt.Sprintf("spec.ports[%d]", i)}, "port",
 				fmt.Sprintf("port %s (%d) of %s is no port or there twice", name, p.Port, w.obj.Key), "give each port a name and number of its own")
 			continue
 		}
 		seen[p.Port] = true
-		w.ports[name] = uint16(p.Port)
+		w.ports[name] = number
 		w.out.Ports = append(w.out.Ports, policy.Port{
-			Name: name, Port: uint16(p.Port), Inbound: p.Inbound, Access: policy.Access{Levels: []policy.Level{}},
+			Name: name, Port: number, Inbound: p.Inbound, Access: policy.Access{Levels: []policy.Level{}},
 		})
 	}
 	slices.SortFunc(w.out.Ports, func(a, b policy.Port) int { return int(a.Port) - int(b.Port) })
@@ -167,8 +178,10 @@ func (c *compiler) refuseSharedIDs(all []*workload) {
 	}
 	for _, w := range all {
 		if names := owners[w.out.SPIFFEID]; len(names) > 1 {
-			c.deny(w, "spec.spiffeID", [3]string{"spiffe-id-shared",
-				fmt.Sprintf("%s is claimed by %s", w.out.SPIFFEID, strings.Join(names, " and ")), "give each an ID of its own"})
+			c.deny(w, "spec.spiffeID", [3]string{
+				"spiffe-id-shared",
+				fmt.Sprintf("%s is claimed by %s", w.out.SPIFFEID, strings.Join(names, " and ")), "give each an ID of its own",
+			})
 		}
 	}
 }
@@ -218,8 +231,10 @@ func (c *compiler) takeText(w *workload, text, what string) {
 
 func (c *compiler) take(w *workload, ap netip.AddrPort, what string) {
 	if err := c.sockets.take(ap, what+" of "+w.obj.Key.String()); err != nil {
-		c.deny(w, "spec.ports", [3]string{"port-collision", fmt.Sprintf("%s of %s cannot have %s: %v", what, w.obj.Key, ap, err),
-			"place one of them: spec.ports[].inbound, spec.sidecar.outbound, or another port"})
+		c.deny(w, "spec.ports", [3]string{
+			"port-collision", fmt.Sprintf("%s of %s cannot have %s: %v", what, w.obj.Key, ap, err),
+			"place one of them: spec.ports[].inbound, spec.sidecar.outbound, or another port",
+		})
 	}
 }
 
@@ -228,7 +243,7 @@ func (c *compiler) warnEqualSelectors(all []*workload) {
 	first := make(map[string]*workload)
 	for _, w := range all {
 		s := w.out.Selectors
-		key := fmt.Sprintf("%s %s %q %q", number(s.UID), number(s.GID), s.Path, s.SHA256)
+		key := fmt.Sprintf("%s %s %q %q", orAny(s.UID), orAny(s.GID), s.Path, s.SHA256)
 		if o, ok := first[key]; ok {
 			c.warnAt(place{w.obj, "spec.selectors"}, "same-selectors",
 				fmt.Sprintf("%s and %s recognise the same processes: these get no identity", o.obj.Key, w.obj.Key),
@@ -239,7 +254,7 @@ func (c *compiler) warnEqualSelectors(all []*workload) {
 	}
 }
 
-func number(n *uint32) string {
+func orAny(n *uint32) string {
 	if n == nil {
 		return "any"
 	}
