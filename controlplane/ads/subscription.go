@@ -229,8 +229,8 @@ func (u *subscription) ack(f flight) {
 	}
 }
 
-// refuse notes that the client did not take all of f, and returns the names that it had not acknowledged before: one of them is to
-// blame.
+// refuse notes that the client did not take all of f, and returns the names, sorted, that it had not acknowledged before: one of
+// them is to blame.
 func (u *subscription) refuse(f flight) []string {
 	u.refused, u.parked, u.planned = true, f.content, ""
 	var changed, all []string
@@ -240,6 +240,8 @@ func (u *subscription) refuse(f flight) []string {
 			changed = append(changed, t.name)
 		}
 	}
+	slices.Sort(all)
+	slices.Sort(changed)
 	if len(changed) == 0 {
 		return all
 	}
