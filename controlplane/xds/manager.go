@@ -32,19 +32,6 @@ const (
 	fromApplication
 )
 
-// Headers that could pass for something that we or Envoy say. They go before routing and Check: a removal at the route would run after
-// ext_authz and take our own headers. "connection: x-credence-…" cannot bring them back.
-var (
-	forgeable = []*mutationv3.HeaderMutation{
-		withoutPrefix("x-credence-"), withoutPrefix("x-envoy-"),
-		without("txn-token"), without("proxy-authorization"),
-		// A framework that honours it would run another method than the one that was judged.
-		without("x-http-method-override"),
-	}
-	// forgeableOutside are written anew by the gateway's Envoy; inside the mesh they are a gateway's word.
-	forgeableOutside = []*mutationv3.HeaderMutation{withoutPrefix("x-forwarded-"), without("forwarded"), without("x-real-ip")}
-)
-
 func without(name string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}}
 }
@@ -55,11 +42,18 @@ func withoutPrefix(prefix string) *mutationv3.HeaderMutation {
 	}}}
 }
 
+// mutations remove every header that could pass for something that we or Envoy say. They run before routing and Check: a removal at the
+// route would run after ext_authz and take our own headers.
 func (s side) mutations() []*mutationv3.HeaderMutation {
-	ms := make([]*mutationv3.HeaderMutation, 0, len(forgeable)+len(forgeableOutside))
-	ms = append(ms, forgeable...)
+	ms := []*mutationv3.HeaderMutation{
+		withoutPrefix("x-credence-"), withoutPrefix("x-envoy-"),
+		without("txn-token"), without("proxy-authorization"),
+		// A framework that honours it would run another method than the one that was judged.
+		without("x-http-method-override"),
+	}
 	if s == fromOutside {
-		ms = append(ms, forgeableOutside...)
+		// The gateway's Envoy writes these anew; inside the mesh they are a gateway's word.
+		ms = append(ms, withoutPrefix("x-forwarded-"), without("forwarded"), without("x-real-ip"))
 	}
 	return ms
 }
