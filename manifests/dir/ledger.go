@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -57,8 +58,8 @@ func (l *ledger) known(rel string) ([sha256.Size]byte, bool) {
 // claim is all that one read says about one object.
 type claim struct {
 	objs   []held
-	broken []string // files that name it and can't say what it is
-	pinned []string // files that held it when they could last be read
+	broken []manifests.Position // where it is named and can't be understood
+	pinned []string             // files that held it when they could last be read
 }
 
 // verdict is a phase's outcome in the making.
@@ -136,7 +137,7 @@ func (l *ledger) file(v *verdict, f file, accept bool) {
 	}
 	v.ds = append(v.ds, c.result.Diagnostics...)
 	for _, k := range c.result.Broken {
-		v.claim(k).broken = append(v.claim(k).broken, f.rel)
+		v.claim(k).broken = append(v.claim(k).broken, l.placeOf(f.rel, c.result, k))
 		l.noteRead(f.rel, k)
 	}
 	if !c.result.Parsed {
@@ -147,6 +148,16 @@ func (l *ledger) file(v *verdict, f file, accept bool) {
 		v.claim(o.Key).objs = append(v.claim(o.Key).objs, held{o, f.rel})
 		l.noteRead(f.rel, o.Key)
 	}
+}
+
+// placeOf is where the decoder complains of the object, else its file.
+func (l *ledger) placeOf(rel string, d Decoded, k manifests.Key) manifests.Position {
+	for _, diag := range d.Diagnostics {
+		if diag.Object == k {
+			return diag.Pos
+		}
+	}
+	return manifests.Position{File: l.display(rel)}
 }
 
 // noteRead remembers that the file names the object. Until a whole read forgets it, a file that is truncated for an instant and
@@ -251,7 +262,10 @@ func (l *ledger) places(c *claim) []string {
 	for _, h := range c.objs {
 		out = append(out, h.obj.Pos.String())
 	}
-	for _, rel := range append(slices.Clone(c.broken), c.pinned...) {
+	for _, pos := range c.broken {
+		out = append(out, pos.String())
+	}
+	for _, rel := range c.pinned {
 		out = append(out, l.display(rel))
 	}
 	return out
@@ -262,7 +276,7 @@ func (l *ledger) firstPlace(c *claim) manifests.Position {
 	case len(c.objs) > 0:
 		return c.objs[0].obj.Pos
 	case len(c.broken) > 0:
-		return manifests.Position{File: l.display(c.broken[0])}
+		return c.broken[0]
 	}
 	return manifests.Position{File: l.display(c.pinned[0])}
 }
@@ -329,6 +343,25 @@ func (l *ledger) snapshot(t *tree, ds []manifests.Diagnostic, pinned []manifests
 		s.Skipped = append(s.Skipped, l.display(rel))
 	}
 	return s
+}
+
+// memory is what a restart must know.
+func (l *ledger) memory() memory {
+	m := memory{Objects: []saved{}, Read: []named{}}
+	for k, h := range l.inForce {
+		m.Objects = append(m.Objects, saved{
+			Group: k.Group, Kind: k.Kind, Namespace: k.Namespace, Name: k.Name,
+			File: h.file, Line: h.obj.Pos.Line, Column: h.obj.Pos.Column, Canonical: string(h.obj.Canonical),
+		})
+	}
+	for rel, keys := range l.read {
+		for k := range keys {
+			m.Read = append(m.Read, named{File: rel, Group: k.Group, Kind: k.Kind, Namespace: k.Namespace, Name: k.Name})
+		}
+	}
+	slices.SortFunc(m.Objects, func(a, b saved) int { return a.key().Compare(b.key()) })
+	slices.SortFunc(m.Read, func(a, b named) int { return cmp.Or(strings.Compare(a.File, b.File), a.key().Compare(b.key())) })
+	return m
 }
 
 func unreadableRoot(name string, err error) manifests.Diagnostic {

@@ -2,6 +2,8 @@ package dir
 
 import (
 	"context"
+	"crypto/sha256"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -45,12 +47,11 @@ type run struct {
 	pacer   *pacer
 	watcher *watcher
 
-	prev          *tree                  // the last read
-	calm          map[string]calm        // by file: since when it has not changed
-	last          *Snapshot              // the last one published
-	unsaved       bool                   // what is in force is not yet in the last-good file
-	saveError     []manifests.Diagnostic // of the last attempt
-	lastSaveError []manifests.Diagnostic // as it was published
+	prev      *tree                  // the last read
+	calm      map[string]calm        // by file: since when it has not changed
+	last      *Snapshot              // the last one published, without saveError
+	saved     [sha256.Size]byte      // what the last-good file says
+	saveError []manifests.Diagnostic // why it does not say what is in force
 }
 
 // calm is a file's stamp and when it was first seen so.
@@ -81,7 +82,7 @@ func (r *run) step(ctx context.Context) time.Duration {
 	}
 	r.prev = t
 	if ph == nothing {
-		if r.unsaved && r.last != nil {
+		if r.saveError != nil && r.last != nil {
 			r.offer(*r.last) // the last-good file could not be written: again
 		}
 		return end.Sub(start)
@@ -155,35 +156,38 @@ func (r *run) still(start time.Time) func(file) bool {
 	return func(f file) bool { return start.Sub(r.calm[f.rel].since) >= r.pacer.settle }
 }
 
-// offer saves and publishes a Snapshot that differs from the last one.
+// offer saves what is in force, and publishes a Snapshot that differs from the last one.
 func (r *run) offer(s Snapshot) {
-	if r.opts.StateDir != "" && (r.last == nil || !slices.Equal(s.Objects, r.last.Objects)) {
-		r.unsaved = true
-	}
-	if r.unsaved {
-		r.save()
-	}
-	if r.last != nil && s.equal(r.last) && slices.Equal(r.saveError, r.lastSaveError) {
+	saveError := r.save()
+	if r.last != nil && s.equal(r.last) && slices.Equal(saveError, r.saveError) {
 		return
 	}
-	r.last, r.lastSaveError = &s, r.saveError
+	r.last, r.saveError = &s, saveError
 	out := s
-	out.Diagnostics = manifests.Sort(slices.Concat(s.Diagnostics, r.saveError))
+	out.Diagnostics = manifests.Sort(slices.Concat(s.Diagnostics, saveError))
 	r.publish(out)
 }
 
-func (r *run) save() {
-	err := r.persist()
+// save writes the last-good file if it must say something new.
+func (r *run) save() []manifests.Diagnostic {
+	if r.opts.StateDir == "" {
+		return nil
+	}
+	data, err := r.ledger.memory().encode()
+	sum := sha256.Sum256(data)
+	if err == nil && sum != r.saved {
+		err = replace(filepath.Join(r.opts.StateDir, lastGoodName), data)
+	}
 	if err == nil {
-		r.unsaved, r.saveError = false, nil
-		return
+		r.saved = sum
+		return nil
 	}
 	if r.saveError == nil {
 		r.opts.Log.Error("last-good objects could not be saved", "error", err)
 	}
-	r.saveError = []manifests.Diagnostic{{
+	return []manifests.Diagnostic{{
 		Severity: manifests.Error, Code: "last-good-not-saved", Pos: manifests.Position{File: r.opts.StateDir},
-		Message: "a restart would not know what is in force now: " + err.Error(), Hint: "make the state directory writable",
+		Message: "a restart would not know what is in force now: " + reason(err).Error(), Hint: "make the state directory writable",
 	}}
 }
 

@@ -96,12 +96,15 @@ func New(o Options) (*Source, error) {
 	if err := apart(root, o.StateDir); err != nil {
 		return nil, err
 	}
-	objects, err := load(o.StateDir)
+	m, err := load(o.StateDir)
 	if err != nil {
 		return nil, err
 	}
-	for _, obj := range objects {
+	for _, obj := range m.Objects {
 		s.restore(obj)
+	}
+	for _, n := range m.Read {
+		s.ledger.noteRead(n.File, n.key())
 	}
 	return s, nil
 }
@@ -135,7 +138,6 @@ func (s *Source) restore(o saved) {
 		return
 	}
 	s.ledger.inForce[k] = held{obj, o.File}
-	s.ledger.noteRead(o.File, k)
 }
 
 // Read reads the whole directory once, as if it were at rest, and keeps nothing of it. The error is ctx's.
@@ -149,17 +151,4 @@ func (s *Source) Read(ctx context.Context) (Snapshot, error) {
 	}
 	snap, _ := l.apply(t, whole, nil)
 	return snap, nil
-}
-
-// persist saves what is in force.
-func (s *Source) persist() error {
-	objects := make([]saved, 0, len(s.ledger.inForce))
-	for k, h := range s.ledger.inForce {
-		objects = append(objects, saved{
-			Group: k.Group, Kind: k.Kind, Namespace: k.Namespace, Name: k.Name,
-			File: h.file, Line: h.obj.Pos.Line, Column: h.obj.Pos.Column, Canonical: string(h.obj.Canonical),
-		})
-	}
-	slices.SortFunc(objects, func(a, b saved) int { return a.key().Compare(b.key()) })
-	return store(s.opts.StateDir, objects)
 }

@@ -44,58 +44,69 @@ func (s saved) key() manifests.Key {
 	return manifests.Key{Group: s.Group, Kind: s.Kind, Namespace: s.Namespace, Name: s.Name}
 }
 
+// named says that a file named an object when it was last read, whether or not that version is the one in force.
+type named struct {
+	File      string `json:"file"`
+	Group     string `json:"group"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+func (n named) key() manifests.Key {
+	return manifests.Key{Group: n.Group, Kind: n.Kind, Namespace: n.Namespace, Name: n.Name}
+}
+
+// memory is what survives a restart.
+type memory struct {
+	Objects []saved `json:"objects"`
+	Read    []named `json:"read"`
+}
+
 // load reads the last-good file. None is no error.
-func load(stateDir string) ([]saved, error) {
+func load(stateDir string) (m memory, err error) {
 	path := filepath.Join(stateDir, lastGoodName)
 	data, err := os.ReadFile(path) // #nosec G304 -- the operator names the state directory
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return m, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read last-good objects: %w", err)
+		return m, fmt.Errorf("read last-good objects: %w", err)
 	}
 	var head struct {
 		Version int             `json:"version"`
 		SHA256  string          `json:"sha256"`
-		Objects json.RawMessage `json:"objects"`
+		Memory  json.RawMessage `json:"memory"`
 	}
 	const advice = "move it away to start from the manifests alone"
 	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("%s: %w (%w); %s", path, ErrCorrupt, err, advice)
+		return m, fmt.Errorf("%s: %w (%w); %s", path, ErrCorrupt, err, advice)
 	}
 	if head.Version > lastGoodVersion {
-		return nil, fmt.Errorf("%s: %w (%d, this version reads %d); run the version that wrote it, or %s",
+		return m, fmt.Errorf("%s: %w (%d, this version reads %d); run the version that wrote it, or %s",
 			path, ErrNewer, head.Version, lastGoodVersion, advice)
 	}
-	sum := sha256.Sum256(head.Objects)
-	var objects []saved
+	sum := sha256.Sum256(head.Memory)
 	if head.Version != lastGoodVersion || head.SHA256 != hex.EncodeToString(sum[:]) {
-		return nil, fmt.Errorf("%s: %w (checksum or version is wrong); %s", path, ErrCorrupt, advice)
+		return m, fmt.Errorf("%s: %w (checksum or version is wrong); %s", path, ErrCorrupt, advice)
 	}
-	if err := json.Unmarshal(head.Objects, &objects); err != nil {
-		return nil, fmt.Errorf("%s: %w (%w); %s", path, ErrCorrupt, err, advice)
+	if err := json.Unmarshal(head.Memory, &m); err != nil {
+		return m, fmt.Errorf("%s: %w (%w); %s", path, ErrCorrupt, err, advice)
 	}
-	return objects, nil
+	return m, nil
 }
 
-// store replaces the last-good file; a crash leaves the old one or the new one.
-func store(stateDir string, objects []saved) error {
+// encode renders the last-good file; equal memories give equal bytes.
+func (m memory) encode() ([]byte, error) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
-	if objects == nil {
-		objects = []saved{}
-	}
-	if err := enc.Encode(objects); err != nil {
-		return fmt.Errorf("encode last-good objects: %w", err)
+	if err := enc.Encode(m); err != nil {
+		return nil, fmt.Errorf("encode last-good objects: %w", err)
 	}
 	raw := bytes.TrimSpace(body.Bytes())
 	sum := sha256.Sum256(raw)
-	out := fmt.Appendf(nil, "{\"version\":%d,\"sha256\":%q,\"objects\":%s}\n", lastGoodVersion, hex.EncodeToString(sum[:]), raw)
-	if err := replace(filepath.Join(stateDir, lastGoodName), out); err != nil {
-		return fmt.Errorf("save last-good objects: %w", err)
-	}
-	return nil
+	return fmt.Appendf(nil, "{\"version\":%d,\"sha256\":%q,\"memory\":%s}\n", lastGoodVersion, hex.EncodeToString(sum[:]), raw), nil
 }
 
 // replace writes a file by way of a synced temporary one in the same directory. os.CreateTemp makes it 0600.
