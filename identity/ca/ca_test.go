@@ -380,4 +380,6 @@ func BenchmarkIssue(b *testing.B) {
 	})
 }
 
-func pemKey(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}) }
+func pemKey(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}

@@ -176,7 +176,9 @@ type leafCase struct {
 func leafCases(t *testing.T) []leafCase {
 	t.Helper()
 	san := func(critical bool, uris ...string) func(*x509.Certificate) {
-		return func(c *x509.Certificate) { c.URIs, c.ExtraExtensions = nil, []pkix.Extension{rawSAN(t, critical, uris...)} }
+		return func(c *x509.Certificate) {
+			c.URIs, c.ExtraExtensions = nil, []pkix.Extension{rawSAN(t, critical, uris...)}
+		}
 	}
 	return []leafCase{
 		{"good", func(*x509.Certificate) {}, true},
