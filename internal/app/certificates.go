@@ -30,7 +30,9 @@ const (
 // pemPair is a certificate chain and its key in PEM, checked to belong together.
 type pemPair struct{ cert, key []byte }
 
-func (p pemPair) equal(o pemPair) bool { return bytes.Equal(p.cert, o.cert) && bytes.Equal(p.key, o.key) }
+func (p pemPair) equal(o pemPair) bool {
+	return bytes.Equal(p.cert, o.cert) && bytes.Equal(p.key, o.key)
+}
 
 // certificates holds what the gateways' listeners serve. A pair that does not load leaves the last good one in place: Envoy would
 // refuse the next good update too. Safe for concurrent use.

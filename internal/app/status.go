@@ -1,0 +1,249 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/credence-mesh/credence/controlplane"
+	"github.com/credence-mesh/credence/internal/admin"
+	"github.com/credence-mesh/credence/manifests"
+	"github.com/credence-mesh/credence/policy"
+)
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// Status is a picture of the product now.
+func (a *app) Status() admin.Status {
+	c := a.snapshot()
+	s := admin.Status{
+		Version: a.opts.Version, Generation: c.generation, Hash: c.hash, NotReady: a.notReady(), Diagnostics: c.diagnostics,
+		Pinned: keyNames(c.snapshot.Pinned), Denied: keyNames(c.snapshot.Missing),
+		Gateways: []admin.Listening{}, Workloads: []admin.Listening{}, Issuers: []admin.Issuer{}, Proxies: a.proxyStatus(c),
+	}
+	s.Ready = len(s.NotReady) == 0
+	if c.set == nil {
+		return s
+	}
+	s.TrustDomain, s.Development = c.set.Mesh.TrustDomain, c.set.Mesh.Development
+	where := a.endpointsOf(c.set)
+	for _, g := range c.set.Gateways {
+		e := where.Gateways[g.Name.String()]
+		s.Gateways = append(s.Gateways, admin.Listening{
+			Name: g.Name.String(), SPIFFEID: g.SPIFFEID, Expires: a.expiry(g.SPIFFEID), Addresses: pairs(e.Listeners), AdminSocket: e.AdminSocket,
+		})
+	}
+	for _, w := range c.set.Workloads {
+		e := where.Workloads[w.Name.String()]
+		l := admin.Listening{
+			Name: w.Name.String(), SPIFFEID: w.SPIFFEID, Addresses: pairs(e.Inbound), Applications: pairs(e.Application),
+			Outbound: e.Outbound, Boundary: boundary(w.Boundary), AdminSocket: e.AdminSocket, Denied: w.Denied,
+		}
+		if w.Denied == "" {
+			l.Expires = a.expiry(w.SPIFFEID)
+		}
+		s.Workloads = append(s.Workloads, l)
+	}
+	urls := map[policy.Name]string{}
+	for _, iss := range c.set.Issuers {
+		urls[iss.Name] = iss.Issuer
+	}
+	for _, k := range a.keys.Status() {
+		s.Issuers = append(s.Issuers, admin.Issuer{Name: k.Issuer.String(), Issuer: urls[k.Issuer], Keys: k.Keys, Error: k.Failure})
+	}
+	return s
+}
+
+func (a *app) proxyStatus(c current) []admin.Proxy {
+	byID := map[string]*admin.Proxy{}
+	get := func(id string) *admin.Proxy {
+		if byID[id] == nil {
+			byID[id] = &admin.Proxy{ID: id}
+		}
+		return byID[id]
+	}
+	for _, p := range a.plane.Status() {
+		fill(get(string(p.ID)), p)
+	}
+	for _, p := range a.supervisor.States() {
+		st := get(p.ID)
+		st.PID, st.Restarts = p.PID, p.Restarts
+		if p.Error != "" {
+			st.Error = p.Error
+		}
+	}
+	for id, err := range c.problems {
+		get(string(id)).Error = err.Error()
+	}
+	out := make([]admin.Proxy, 0, len(byID))
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		out = append(out, *byID[id])
+	}
+	return out
+}
+
+func fill(st *admin.Proxy, p controlplane.ProxyStatus) {
+	st.Connected, st.Version, st.Generation, st.Error = p.Streams > 0, p.EnvoyVersion, p.Acknowledged, p.Error
+	for _, t := range p.Types {
+		if r := t.Rejected; r != nil {
+			st.Rejected = fmt.Sprintf("%s (%s): %s", t.TypeURL[strings.LastIndexByte(t.TypeURL, '.')+1:], strings.Join(r.Names, ", "), r.Message)
+		}
+	}
+}
+
+// expiry of the SVID in use. Every identity asked for has a proxy that uses it.
+func (a *app) expiry(id string) time.Time {
+	a.mu.Lock()
+	servers := a.identity
+	a.mu.Unlock()
+	parsed, err := spiffeid.FromString(id)
+	if servers == nil || err != nil {
+		return time.Time{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := servers.keeper.Get(ctx, parsed)
+	if err != nil {
+		return time.Time{}
+	}
+	return s.Certificates[0].NotAfter
+}
+
+func pairs(m map[string]string) []string {
+	out := make([]string, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, k+"="+m[k])
+	}
+	return out
+}
+
+func keyNames(keys []manifests.Key) []string {
+	out := make([]string, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, k.String())
+	}
+	return out
+}
+
+func boundary(b policy.Boundary) string {
+	if b == policy.BoundaryUser {
+		return "user"
+	}
+	return "none"
+}
+
+// notReady lists what is missing before every request can be served as the manifests say; empty: ready. A proxy that has been
+// configured once does not make the product unready while it takes up the next change.
+func (a *app) notReady() []string {
+	c := a.snapshot()
+	switch {
+	case c.set == nil && c.refused != "":
+		return []string{c.refused}
+	case c.set == nil:
+		return []string{"the manifests have not been read yet"}
+	}
+	var out []string
+	for id, err := range c.problems {
+		out = append(out, fmt.Sprintf("proxy %s: %v", id, err))
+	}
+	acknowledged := map[policy.ProxyID]bool{}
+	for _, p := range a.plane.Status() {
+		acknowledged[p.ID] = p.Acknowledged > 0
+	}
+	for _, p := range a.supervisor.States() {
+		if p.Error != "" {
+			out = append(out, fmt.Sprintf("proxy %s: %s", p.ID, p.Error))
+		}
+	}
+	proxies, _ := a.wantedProxies(c.set)
+	for _, p := range proxies {
+		if !acknowledged[policy.ProxyID(p.Node.ID)] {
+			out = append(out, fmt.Sprintf("proxy %s has not taken its configuration yet", p.Node.ID))
+		}
+	}
+	out = append(out, a.issuers.problems()...)
+	for n, e := range a.certificates.Errors() {
+		if _, _, err := a.certificates.Pair(n); err != nil {
+			out = append(out, fmt.Sprintf("certificate %s: %s", n, e))
+		}
+	}
+	if len(out) == 0 {
+		out = a.unreached(c.set)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// unreached are listeners that refuse connections: Envoy opens a listener once its secrets have arrived. What was reached once counts
+// for as long as the product runs.
+func (a *app) unreached(set *policy.Set) []string {
+	e := a.endpointsOf(set)
+	addresses := map[string]string{}
+	for name, g := range e.Gateways {
+		for _, addr := range g.Listeners {
+			addresses[addr] = "gateway " + name
+		}
+	}
+	for name, w := range e.Workloads {
+		for _, addr := range w.Inbound {
+			addresses[addr] = "workload " + name
+		}
+		if w.Outbound != "" {
+			addresses[w.Outbound] = "workload " + name
+		}
+	}
+	var out []string
+	for _, addr := range slices.Sorted(maps.Keys(addresses)) {
+		a.mu.Lock()
+		known := a.reached[addr]
+		a.mu.Unlock()
+		if known {
+			continue
+		}
+		if err := reach(addr); err != nil {
+			out = append(out, fmt.Sprintf("%s does not listen on %s yet: %v", addresses[addr], addr, err))
+			continue
+		}
+		a.mu.Lock()
+		a.reached[addr] = true
+		a.mu.Unlock()
+	}
+	return out
+}
+
+func reach(addr string) error {
+	network := "tcp"
+	if filepath.IsAbs(addr) {
+		network = "unix"
+	}
+	c, err := net.DialTimeout(network, addr, 200*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// watchReady tells Options.Changed once when the product has become ready.
+func (a *app) watchReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for len(a.notReady()) > 0 {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+	if a.opts.Changed != nil {
+		a.opts.Changed(Event{Status: a.Status(), Ready: true})
+	}
+	return nil
+}
