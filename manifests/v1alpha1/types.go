@@ -45,7 +45,7 @@ type MeshSpec struct {
 
 // MeshCA configures the embedded CA.
 type MeshCA struct {
-	// TTL of a CA certificate. Default 24h; at least 6 times svid.ttl.
+	// TTL of a CA certificate; at least 6 times svid.ttl. Default 24h, or 6 times svid.ttl where that is longer.
 	TTL *metav1.Duration `json:"ttl,omitempty"`
 }
 

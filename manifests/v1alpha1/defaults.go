@@ -1,0 +1,91 @@
+package v1alpha1
+
+import (
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Default values; types.go says of which field.
+const (
+	DefaultCATTL     = 24 * time.Hour
+	DefaultSVIDTTL   = time.Hour
+	DefaultFirstPort = 20000
+	DefaultLastPort  = 29999
+	DefaultLeeway    = 30 * time.Second
+	DefaultATJWTLife = 24 * time.Hour
+
+	caPerSVID = 6 // the least ratio of the lifetimes of CA and SVID
+)
+
+// SetDefaults fills the fields of obj, a pointer to one of the kinds of this package, that are absent and have a default.
+// It leaves other types alone. Applying it twice is the same as applying it once.
+func SetDefaults(obj any) {
+	switch o := obj.(type) {
+	case *Mesh:
+		defaultMesh(&o.Spec)
+	case *Workload:
+		defaultWorkload(&o.Spec)
+	case *Certificate:
+		if s := o.Spec.SelfSigned; s != nil && len(s.Hosts) == 0 {
+			s.Hosts = []string{"localhost", "127.0.0.1", "::1"}
+		}
+	case *TokenIssuer:
+		defaultTokenIssuer(&o.Spec)
+	case *AuthPolicy:
+		for i := range o.Spec.Rules {
+			r := &o.Spec.Rules[i]
+			r.Action = or(r.Action, ActionAllow)
+			r.Mode = or(r.Mode, ModeEnforce)
+		}
+	}
+}
+
+func defaultMesh(s *MeshSpec) {
+	if s.SVID == nil {
+		s.SVID = &MeshSVID{}
+	}
+	orDuration(&s.SVID.TTL, DefaultSVIDTTL)
+	if s.CA == nil {
+		s.CA = &MeshCA{}
+	}
+	orDuration(&s.CA.TTL, max(DefaultCATTL, caPerSVID*min(s.SVID.TTL.Duration, maxSVIDTTL)))
+	if s.Ports == nil {
+		s.Ports = &MeshPorts{First: DefaultFirstPort, Last: DefaultLastPort}
+	}
+}
+
+func defaultWorkload(s *WorkloadSpec) {
+	s.Boundary = or(s.Boundary, BoundaryUser)
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		p.Protocol = or(p.Protocol, protocolHTTP)
+		p.Name = or(p.Name, strings.ToLower(p.Protocol))
+	}
+}
+
+func defaultTokenIssuer(s *TokenIssuerSpec) {
+	if len(s.Algorithms) == 0 {
+		s.Algorithms = []string{"RS256", "ES256", "EdDSA"}
+	}
+	s.Profile = or(s.Profile, ProfileATJWT)
+	orDuration(&s.Leeway, DefaultLeeway)
+	orDuration(&s.ExpLeeway, 0)
+	if s.Profile == ProfileATJWT {
+		orDuration(&s.MaxLifetime, DefaultATJWTLife)
+	}
+}
+
+func or(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+func orDuration(p **metav1.Duration, def time.Duration) {
+	if *p == nil {
+		*p = &metav1.Duration{Duration: def}
+	}
+}
