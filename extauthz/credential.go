@@ -52,14 +52,14 @@ func bearer(values []string, query string, reads bool) (token, reason string) {
 	}
 	value := values[0]
 	scheme, rest, _ := strings.Cut(strings.Trim(value, " \t"), " ")
-	if strings.ContainsRune(value, ',') && (reads || hasNoComma(scheme)) {
+	if strings.IndexByte(value, ',') >= 0 && (reads || hasNoComma(scheme)) {
 		return "", reasonCredentials
 	}
 	if !reads || !strings.EqualFold(scheme, "Bearer") {
 		return "", ""
 	}
 	token = strings.TrimLeft(rest, " ")
-	if token == "" || strings.ContainsAny(token, " \t") {
+	if token == "" || strings.IndexByte(token, ' ') >= 0 || strings.IndexByte(token, '\t') >= 0 {
 		return "", reasonCredential
 	}
 	if hasParameter(query, "access_token") {
@@ -81,7 +81,7 @@ func hasParameter(query, name string) bool {
 		if key == name {
 			return true
 		}
-		if strings.ContainsRune(key, '%') {
+		if strings.IndexByte(key, '%') >= 0 {
 			if decoded, reason := unescape(key); reason == "" && decoded == name {
 				return true
 			}

@@ -20,7 +20,7 @@ const (
 	workers    = 64
 )
 
-// ServerOptions are the options of a gRPC server for Check: limits, workers, and the guard that lets no response out that Envoy could
+// ServerOptions are the options of a gRPC server for Check: limits, workers, a decoder that reads no more than a Check does, and the guard that lets no response out that Envoy could
 // take for an allow by mistake. Credentials are the caller's business.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
@@ -30,6 +30,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.NumStreamWorkers(workers),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ChainUnaryInterceptor(Guard),
 	}
 }

@@ -8,13 +8,16 @@ import (
 	"path/filepath"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/credence-mesh/credence/extauthz"
 )
@@ -137,6 +140,14 @@ func FuzzCheckRequest(f *testing.F) {
 			return
 		}
 		got := r.answer(t, req)
+		// The lean decoder sees the same request.
+		lean := &authv3.CheckRequest{}
+		if err := extauthz.DecodeCheckRequest(data, lean); err != nil {
+			t.Fatalf("lean decoder: %v", err)
+		}
+		if same := r.answer(t, lean); same != got {
+			t.Fatalf("%+v, by the lean decoder %+v", got, same)
+		}
 		if id := req.GetAttributes().GetContextExtensions()["route"]; got.Code == 200 && id != "http" && id != "plain" {
 			t.Fatalf("route %q is allowed", id)
 		}
@@ -144,4 +155,51 @@ func FuzzCheckRequest(f *testing.F) {
 			t.Fatal("a panic")
 		}
 	})
+}
+
+// The lean decoder leaves nothing out that a Check reads, and takes nothing that is not protobuf.
+func TestLeanDecoder(t *testing.T) {
+	both := ask(func(a *authv3.AttributeContext) {
+		a.Request.Http.Headers = map[string]string{"Authorization": "Bearer c", "x": "y"}
+		a.Request.Http.HeaderMap.Headers = append(a.Request.Http.HeaderMap.Headers, &corev3.HeaderValue{Key: "Authorization", Value: "a", RawValue: []byte{0xff}})
+		a.ContextExtensions["other"] = "x"
+		a.Destination = &authv3.AttributeContext_Peer{Principal: "p", Certificate: "c"}
+		a.Request.Http.Size, a.Request.Http.Body = 7, "body"
+	})
+	data, err := proto.Marshal(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := &authv3.CheckRequest{}
+	if err := extauthz.DecodeCheckRequest(data, got); err != nil {
+		t.Fatal(err)
+	}
+	want := &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Source: &authv3.AttributeContext_Peer{Certificate: "cert " + webID, Principal: webID},
+		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
+			Method: "GET", Path: "/orders/7?x=1", Host: "orders:8080", Headers: map[string]string{"Authorization": "Bearer c"},
+			HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
+				{Key: "authorization", Value: "Bearer alice~orders:read"}, {Key: "Authorization", Value: "a", RawValue: []byte{0xff}}}},
+		}},
+		ContextExtensions: map[string]string{"route": "http"},
+	}}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// The header that is cut off at the end must be noticed wherever the cut is.
+	for n := 1; n < len(data); n++ {
+		full, lean := proto.Unmarshal(data[:n], &authv3.CheckRequest{}), extauthz.DecodeCheckRequest(data[:n], &authv3.CheckRequest{})
+		if (full == nil) != (lean == nil) {
+			t.Fatalf("cut at %d: %v, lean %v", n, full, lean)
+		}
+	}
+	for _, bad := range []*authv3.AttributeContext_HttpRequest{{Path: "/\xff"}, {Host: "\xff"}, {Method: "\xff"}} {
+		data, err := proto.MarshalOptions{}.Marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{Http: bad}}})
+		if err == nil {
+			err = extauthz.DecodeCheckRequest(data, &authv3.CheckRequest{})
+		}
+		if err == nil {
+			t.Errorf("%v: a string that is not UTF-8 is taken", bad)
+		}
+	}
 }

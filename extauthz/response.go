@@ -26,13 +26,19 @@ const (
 	headerDecision = "x-credence-decision"
 )
 
-// respond makes the answer. It begins with a deny and becomes an allow in one place, with a Decision that allows.
+// respond makes the answer: a refusal, unless it holds a Decision that allows. It is the one place that makes an allow.
 func respond(c *check) *authv3.CheckResponse {
-	resp := deniedResponse(c)
-	if c.outcome.kind == decided && c.outcome.decision.Allowed() {
-		resp = allowedResponse(c)
+	if c.outcome.kind != decided || !c.outcome.decision.Allowed() {
+		return deniedResponse(c)
 	}
-	return resp
+	return allowedResponse(c)
+}
+
+// allowedHeaders is the room for all headers of an allow, taken at once.
+type allowedHeaders struct {
+	options [6]corev3.HeaderValueOption
+	values  [6]corev3.HeaderValue
+	list    [6]*corev3.HeaderValueOption
 }
 
 func allowedResponse(c *check) *authv3.CheckResponse {
@@ -40,13 +46,17 @@ func allowedResponse(c *check) *authv3.CheckResponse {
 	if u := c.user; u != nil {
 		subject, issuer, client, scopes = u.Subject, u.IssuerURL, u.Client, strings.Join(u.Scopes, " ")
 	}
-	ok := &authv3.OkHttpResponse{Headers: make([]*corev3.HeaderValueOption, 0, 6)}
+	room := &allowedHeaders{}
+	ok := &authv3.OkHttpResponse{Headers: room.list[:0]}
 	set := func(name, value string) {
 		if value == "" {
 			ok.HeadersToRemove = append(ok.HeadersToRemove, name)
 			return
 		}
-		ok.Headers = append(ok.Headers, header(name, value))
+		n := len(ok.Headers)
+		option, v := &room.options[n], &room.values[n]
+		v.Key, v.Value, option.Header = name, value, v
+		ok.Headers = append(ok.Headers, option)
 	}
 	set(headerSubject, encodeValue(subject, false))
 	set(headerIssuer, encodeValue(issuer, false))
