@@ -107,9 +107,14 @@ func (c *compiler) gatewayAddress(g *gateway) (netip.Addr, bool) {
 		return netip.IPv4Unspecified(), true
 	}
 	addr, err := netip.ParseAddr(given[0].Value)
-	if err != nil || len(given) > 1 {
-		c.errorAt(place{g.obj, "spec.addresses"}, "address", g.obj.Key.String()+" needs exactly one IP address", "give one address of type IPAddress")
+	if err != nil {
+		c.errorAt(place{g.obj, "spec.addresses[0]"}, "address",
+			fmt.Sprintf("%q is not an IP address: %s is not served", given[0].Value, g.obj.Key), "give one address of type IPAddress")
 		return netip.Addr{}, false
+	}
+	if len(given) > 1 {
+		c.errorAt(place{g.obj, "spec.addresses[1]"}, "address",
+			g.obj.Key.String()+" is served on its first address only", "give one address; 0.0.0.0 or :: is all of them")
 	}
 	return addr.Unmap(), true
 }

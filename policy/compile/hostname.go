@@ -28,8 +28,7 @@ func covers(pattern, host string) bool {
 		return false
 	}
 	if suffix, wild := strings.CutPrefix(pattern, "*"); wild {
-		name := strings.TrimPrefix(host, "*")
-		return strings.HasSuffix(name, suffix) && (len(name) > len(suffix) || strings.HasPrefix(host, "*"))
+		return strings.HasSuffix(strings.TrimPrefix(host, "*"), suffix)
 	}
 	return pattern == host
 }

@@ -33,20 +33,27 @@ func (c *compiler) lintPolicies() {
 	}
 }
 
-// lintShadowed tells of allow rules beside a deny rule that matches every request.
+// lintShadowed tells of allow rules on a target where a deny rule matches every request.
 func (c *compiler) lintShadowed(p *authPolicy) {
-	all := slices.IndexFunc(p.rules, func(r rule) bool {
-		return r.Action == policy.Deny && !r.Audit && !r.NeedsUser && len(r.From) == 0 && len(r.To) == 0
-	})
-	if all < 0 {
-		return
-	}
-	for _, r := range p.rules {
-		if r.Action == policy.Allow && !r.Audit {
-			c.warnAt(place{p.obj, fmt.Sprintf("spec.rules[%d]", r.index)}, "rule-shadowed",
-				fmt.Sprintf("rule %s of %s never decides: rule %s denies every request", r.Name, p.obj.Key, p.rules[all].Name), "")
+	for _, t := range p.targets {
+		for _, q := range c.attached.byTarget[t] {
+			i := slices.IndexFunc(q.rules, deniesAll)
+			if i < 0 {
+				continue
+			}
+			for _, r := range p.rules {
+				if r.Action == policy.Allow && !r.Audit {
+					c.warnAt(place{p.obj, fmt.Sprintf("spec.rules[%d]", r.index)}, "rule-shadowed",
+						fmt.Sprintf("rule %s of %s never decides at %s: rule %s of %s denies every request",
+							r.Name, p.obj.Key, t, q.rules[i].Name, q.obj.Key), "")
+				}
+			}
 		}
 	}
+}
+
+func deniesAll(r rule) bool {
+	return r.Action == policy.Deny && !r.Audit && !r.NeedsUser && len(r.From) == 0 && len(r.To) == 0
 }
 
 // neverMatches says why no request at t can match r; empty: one may.
