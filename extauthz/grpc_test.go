@@ -22,8 +22,8 @@ import (
 	"github.com/credence-mesh/credence/extauthz"
 )
 
-// serve runs a Check server on a unix socket as the product does, and returns a client.
-func serve(t testing.TB, register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) authv3.AuthorizationClient {
+// serve runs a Check server on a unix socket as the product does, and returns a connection to it.
+func serve(t testing.TB, register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpc.ClientConn {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "authz.sock")
 	l, err := net.Listen("unix", path)
@@ -47,7 +47,7 @@ func serve(t testing.TB, register func(grpc.ServiceRegistrar), options ...grpc.S
 			t.Error(err)
 		}
 	})
-	return authv3.NewAuthorizationClient(conn)
+	return conn
 }
 
 // fixed answers every Check with the same response.
@@ -85,10 +85,10 @@ func TestUnmeantAllowNeverLeaves(t *testing.T) {
 		"an error with a code of it": {&authv3.CheckResponse{Status: &rpcstatus.Status{Code: 14}, HttpResponse: failed}, nil, codes.OK},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := serve(t, func(r grpc.ServiceRegistrar) {
+			conn := serve(t, func(r grpc.ServiceRegistrar) {
 				authv3.RegisterAuthorizationServer(r, fixed{answer: func() (*authv3.CheckResponse, error) { return tt.resp, tt.err }})
 			}, extauthz.ServerOptions()...)
-			if _, err := client.Check(context.Background(), ask()); status.Code(err) != tt.want {
+			if _, err := authv3.NewAuthorizationClient(conn).Check(context.Background(), ask()); status.Code(err) != tt.want {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
@@ -97,7 +97,7 @@ func TestUnmeantAllowNeverLeaves(t *testing.T) {
 
 func TestOverUnixSocket(t *testing.T) {
 	r := newRig(t)
-	client := serve(t, r.Register, extauthz.ServerOptions()...)
+	client := authv3.NewAuthorizationClient(serve(t, r.Register, extauthz.ServerOptions()...))
 	for _, tt := range []struct {
 		req  *authv3.CheckRequest
 		want int
