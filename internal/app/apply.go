@@ -44,7 +44,7 @@ func (a *app) apply(ctx context.Context, s dir.Snapshot, proxiesEnded <-chan str
 	next.snapshot, next.refused = s, ""
 	set, diagnostics := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing})
 	all := manifests.Sort(append(append([]manifests.Diagnostic(nil), s.Diagnostics...), diagnostics...))
-	next.diagnostics = adminDiagnostics(all)
+	next.diagnostics = AdminDiagnostics(all)
 	switch {
 	case set == nil:
 		next.refused = "there is no valid Mesh in " + a.opts.Dir
@@ -156,7 +156,8 @@ func (a *app) openIdentity(ctx context.Context, set *policy.Set, proxiesEnded <-
 	return nil
 }
 
-func adminDiagnostics(ds []manifests.Diagnostic) []admin.Diagnostic {
+// AdminDiagnostics renders diagnostics for the admin API and for JSON output.
+func AdminDiagnostics(ds []manifests.Diagnostic) []admin.Diagnostic {
 	out := make([]admin.Diagnostic, 0, len(ds))
 	for _, d := range ds {
 		object := ""

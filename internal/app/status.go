@@ -71,7 +71,7 @@ func (a *app) proxyStatus(c current) []admin.Proxy {
 		return byID[id]
 	}
 	for _, p := range a.plane.Status() {
-		fill(get(string(p.ID)), p)
+		fill(get(string(p.Proxy)), p)
 	}
 	for _, p := range a.supervisor.States() {
 		st := get(p.ID)
@@ -156,7 +156,7 @@ func (a *app) notReady() []string {
 	}
 	acknowledged := map[policy.ProxyID]bool{}
 	for _, p := range a.plane.Status() {
-		acknowledged[p.ID] = p.Acknowledged > 0
+		acknowledged[p.Proxy] = p.Acknowledged > 0
 	}
 	for _, p := range a.supervisor.States() {
 		if p.Error != "" {

@@ -19,7 +19,7 @@ func (i *Issuer) Handler() http.Handler {
 	for path, body := range map[string][]byte{
 		"/.well-known/openid-configuration":       metadata,
 		"/.well-known/oauth-authorization-server": metadata,
-		"/jwks":                                   i.jwks,
+		"/jwks": i.jwks,
 	} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			if err != nil {

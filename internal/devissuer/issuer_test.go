@@ -106,20 +106,29 @@ func TestMintOfBadTokens(t *testing.T) {
 func TestMintRefuses(t *testing.T) {
 	i := open(t, t.TempDir())
 	for name, change := range map[string]func(*devissuer.Request){
-		"no subject":      func(r *devissuer.Request) { r.Subject = "" },
-		"no audience":     func(r *devissuer.Request) { r.Audience = nil },
-		"empty audience":  func(r *devissuer.Request) { r.Audience = []string{""} },
-		"claim iss":       func(r *devissuer.Request) { r.Claims = map[string]any{"iss": "https://idp.example"} },
-		"claim exp":       func(r *devissuer.Request) { r.Claims = map[string]any{"exp": 1} },
-		"claim scope":     func(r *devissuer.Request) { r.Scopes, r.Claims = nil, map[string]any{"scope": "admin"} },
-		"claim not JSON":  func(r *devissuer.Request) { r.Claims = map[string]any{"f": func() {}} },
-		"claim client_id": func(r *devissuer.Request) { r.Claims = map[string]any{"client_id": "x"} },
+		"no subject":     func(r *devissuer.Request) { r.Subject = "" },
+		"no audience":    func(r *devissuer.Request) { r.Audience = nil },
+		"empty audience": func(r *devissuer.Request) { r.Audience = []string{""} },
+		"claim not JSON": func(r *devissuer.Request) { r.Claims = map[string]any{"f": func() {}} },
 	} {
 		r := request()
 		change(&r)
 		if raw, err := i.Mint(r); err == nil || raw != "" {
 			t.Errorf("%s: %q, %v", name, raw, err)
 		}
+	}
+}
+
+func TestClaimsReplace(t *testing.T) {
+	i := open(t, t.TempDir())
+	r := request()
+	r.Claims = map[string]any{"iss": "https://idp.example"}
+	raw, err := i.Mint(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, i, raw); token.Reason(err) != token.ReasonIssuerUnknown {
+		t.Errorf("%v, want %s", err, token.ReasonIssuerUnknown)
 	}
 }
 

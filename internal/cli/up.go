@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/credence-mesh/credence/internal/admin"
+	"github.com/credence-mesh/credence/internal/app"
+	"github.com/credence-mesh/credence/internal/envoy"
+)
+
+// stateFlag is --state-dir.
+func stateFlag(c *cobra.Command) func() (string, error) {
+	flag := c.Flags().String("state-dir", "", "where CA, last-good objects and endpoints.json are kept (default: /var/lib/credence for root, else ~/.local/state/credence)")
+	return func() (string, error) {
+		if *flag != "" {
+			return *flag, nil
+		}
+		return app.DefaultStateDir()
+	}
+}
+
+func manifestFlag(c *cobra.Command) *string {
+	return c.Flags().StringP("file", "f", "", "the directory of manifests")
+}
+
+func newUp(streams IO) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "up -f DIR",
+		Short: "run the mesh on this machine: server, agent, and an Envoy per gateway and per workload",
+		Long: `up reads the manifests in DIR and keeps to them: every edit takes effect by itself. It starts an Envoy per Gateway and per Workload, gives every
+process its SPIFFE identity at the Workload API, judges every request, and prints what listens where. Ctrl-C ends it and leaves nothing behind.
+
+endpoints.json in the state directory says for scripts where everything is. The decision log goes to the error stream, a line per request.`,
+		Example: `  credence up -f examples/quickstart/mesh
+  credence up -f mesh/ --state-dir ./state --admin-address 127.0.0.1:0`,
+	}
+	dir := manifestFlag(c)
+	state := stateFlag(c)
+	run := c.Flags().String("run-dir", "", "where sockets are made (default: below /run/credence for root, else below $XDG_RUNTIME_DIR)")
+	bin := c.Flags().String("envoy", "", "the Envoy binary (default: $"+envoy.Environment+", then .envoy/envoy, then PATH)")
+	address := c.Flags().String("admin-address", "127.0.0.1:15080", "where /healthz, /readyz and /metrics are served")
+	threads := c.Flags().Int("proxy-concurrency", 1, "worker threads of each Envoy")
+	level := c.Flags().String("log-level", "info", "debug, info, warn or error; decisions are logged at info")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *dir == "" {
+			return fmt.Errorf("%w: name the directory of manifests with -f DIR", errUsage)
+		}
+		var lvl slog.Level
+		if err := lvl.UnmarshalText([]byte(*level)); err != nil {
+			return fmt.Errorf("%w: %q is no log level: debug, info, warn or error", errUsage, *level)
+		}
+		stateDir, err := state()
+		if err != nil {
+			return err
+		}
+		p := &upPrinter{out: streams.Out, err: streams.Err}
+		return app.Up(cmd.Context(), app.Options{
+			Dir: *dir, StateDir: stateDir, RunDir: *run, Envoy: *bin, AdminAddress: *address, Concurrency: *threads, Version: version,
+			Log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: lvl})), Changed: p.changed,
+		})
+	}
+	return c
+}
+
+// upPrinter tells the operator what changed: diagnostics that are new, and the table once all listens.
+type upPrinter struct {
+	out, err io.Writer
+
+	mu    sync.Mutex
+	known map[string]bool
+}
+
+func (p *upPrinter) changed(e app.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := map[string]bool{}
+	for _, d := range e.Status.Diagnostics {
+		line := diagnosticLine(d)
+		now[line] = true
+		if !p.known[line] {
+			_, _ = fmt.Fprintln(p.err, line)
+		}
+	}
+	if len(p.known) > 0 && len(now) == 0 {
+		_, _ = fmt.Fprintln(p.err, "the manifests have no faults any more")
+	}
+	p.known = now
+	if !e.Ready {
+		return
+	}
+	_, _ = fmt.Fprintf(p.out, "\nThe mesh %s is up (credence %s, process %d). Ctrl-C ends it.\n\n", e.Status.TrustDomain, e.Status.Version, os.Getpid())
+	_ = listening(p.out, e.Status)
+	for _, w := range e.Status.Workloads {
+		if w.Boundary == "none" {
+			_, _ = fmt.Fprintf(p.out, "\nWarning: boundary none: any process of this machine can reach the outbound and application ports of %s.\n", noBoundary(e.Status))
+			break
+		}
+	}
+}
+
+func noBoundary(s admin.Status) string {
+	var names []string
+	for _, w := range s.Workloads {
+		if w.Boundary == "none" {
+			names = append(names, w.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func diagnosticLine(d admin.Diagnostic) string {
+	line := d.Severity + ": " + d.Message + " [" + d.Code + "]"
+	if d.Position != "" {
+		line = d.Position + ": " + line
+	}
+	if d.Hint != "" {
+		line += " (" + d.Hint + ")"
+	}
+	return line
+}
+
+// listening is the table of who listens where, as whom, until when.
+func listening(w io.Writer, s admin.Status) error {
+	var rows [][]string
+	add := func(kind string, l admin.Listening) {
+		until := ""
+		if !l.Expires.IsZero() {
+			until = l.Expires.Local().Format(time.DateTime)
+		}
+		id := l.SPIFFEID
+		if l.Denied != "" {
+			id = "none: " + l.Denied
+		}
+		listens := strings.Join(l.Addresses, " ")
+		rows = append(rows, []string{kind, l.Name, listens, l.Outbound, id, until})
+	}
+	for _, g := range s.Gateways {
+		add("gateway", g)
+	}
+	for _, l := range s.Workloads {
+		add("workload", l)
+	}
+	return table(w, []string{"KIND", "NAME", "LISTENS (mTLS for workloads)", "CALLS OTHERS THROUGH", "IDENTITY", "UNTIL"}, rows)
+}
