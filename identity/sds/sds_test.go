@@ -236,7 +236,7 @@ func TestGatewayCertificate(t *testing.T) {
 	}
 	d := delta(t, c)
 	name := sds.CertificatePrefix + "default/edge"
-	d.say(&deltaRequest{ResourceNamesSubscribe: []string{name}})
+	d.say(&deltaRequest{ResourceNamesSubscribe: []string{name, sds.All}})
 	if diff := cmp.Diff([]string{name}, d.hear().GetRemovedResources()); diff != "" {
 		t.Fatal(diff)
 	}
@@ -246,11 +246,19 @@ func TestGatewayCertificate(t *testing.T) {
 		t.Fatal(diff)
 	}
 	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})
-	for _, bad := range [][2][]byte{
+	for i, bad := range [][2][]byte{
 		{certPEM, otherKey}, {certPEM, nil}, {nil, keyPEM}, {append([]byte("text\n"), certPEM...), keyPEM}, {certPEM, append(slices.Clone(keyPEM), keyPEM...)},
 		{append(slices.Clone(certPEM), "text"...), keyPEM}, {append(slices.Clone(certPEM), junk...), keyPEM}, {append(slices.Clone(certPEM), keyPEM...), keyPEM},
 	} {
-		set(bad[0], bad[1])
+		// The bundle changes with it: the next message shows that the broken one was looked at and kept back.
+		extra := open(t, fmt.Sprintf("another%d", i))
+		st.set(func(st *state) {
+			st.certs = map[string][2][]byte{"default/edge": {bad[0], bad[1]}}
+			st.others = extra.Bundles()
+		})
+		if diff := cmp.Diff([]string{sds.All}, deltaNames(d.hear())); diff != "" {
+			t.Errorf("broken certificate %d: %s", i, diff)
+		}
 	}
 	st.set(func(st *state) { st.certs = nil }) // removed: not taken back
 	other, otherPair := st.issue(t, ledger), []byte(nil)
