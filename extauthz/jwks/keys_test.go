@@ -267,6 +267,33 @@ func waitFor(t *testing.T, done func() bool) {
 	}
 }
 
+// redirector sends every request for /jwks to one place; that place has keys.
+type redirector string
+
+func (to redirector) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(ecSet("good"))), Request: r}
+	if r.URL.Path == "/jwks" {
+		resp.StatusCode, resp.Header = http.StatusFound, http.Header{"Location": {string(to)}}
+	}
+	return resp, nil
+}
+
+// Requirement 6: a redirect stays on the host and on https.
+func TestKeys6Redirects(t *testing.T) {
+	for to, good := range map[string]bool{
+		"https://idp.example/keys": true, "https://idp.example:8443/keys": true, "https://evil.example/keys": false,
+		"https://idp.example.evil.example/keys": false, "http://idp.example/keys": false,
+	} {
+		k := jwks.New(jwks.Options{Log: quiet, Transport: redirector(to)})
+		s := publish(t, k, policy.KeySource{URL: "https://idp.example/jwks"})
+		start(t, k)
+		waitFor(t, func() bool { st := k.Status()[0]; return st.Failure != "" || !st.Updated.IsZero() })
+		if got := s.Set() != nil; got != good {
+			t.Errorf("%s: keys: %v, %+v", to, got, k.Status()[0])
+		}
+	}
+}
+
 func TestCheckURL(t *testing.T) {
 	for url, want := range map[string]bool{
 		"https://idp.example/jwks": true, "http://127.0.0.1:7080/jwks": true, "http://[::1]/jwks": true, "http://localhost/jwks": true,

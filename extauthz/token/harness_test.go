@@ -87,7 +87,7 @@ func jwkOf(kid string, key crypto.PublicKey) map[string]string {
 }
 
 func jwkSet(keys ...map[string]string) string {
-	text, err := json.Marshal(map[string]any{"keys": keys})
+	text, err := json.Marshal(map[string]any{"keys": append([]map[string]string{}, keys...)})
 	if err != nil {
 		panic(err)
 	}
