@@ -80,6 +80,18 @@ func TestXD02_DeltaStormOfRefusalsIsOneResponsePerContent(t *testing.T) {
 	}
 }
 
+func TestXD02_DeltaSubscriptionAfterARefusalBringsOnlyWhatItNames(t *testing.T) {
+	f := newFixture(t)
+	f.server.SetView(edge, 1, view(t, route(t, "a", "1"), route(t, "b", "1")))
+	c := f.delta(edge)
+	c.subscribe(ads.RouteType, "a")
+	c.nack(check(t, c.next(), ads.RouteType, names("a@1"), nil))
+	c.subscribe(ads.RouteType, "b")
+	c.ack(check(t, c.next(), ads.RouteType, names("b@1"), nil))
+	c.unsubscribe(ads.RouteType, "b")
+	c.quiet()
+}
+
 func TestXD04_DeltaSubscriptionWithAStaleNonceApplies(t *testing.T) {
 	f := newFixture(t)
 	f.server.SetView(edge, 1, view(t, route(t, "a", "1"), route(t, "b", "1")))

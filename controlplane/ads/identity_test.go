@@ -49,7 +49,7 @@ func TestXD19_EveryRPCIsBoundToTheCaller(t *testing.T) {
 	f.server.SetView(edge, 1, view(t, cluster(t, "c", "1")))
 	other := policy.ProxyID("sidecar/default/orders")
 	f.server.SetView(other, 1, view(t, cluster(t, "c", "1")))
-	background, cancel := context.WithCancel(context.Background())
+	background, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for name, rpc := range f.rpcs() {
 		for what, c := range map[string]struct {

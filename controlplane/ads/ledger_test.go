@@ -62,6 +62,23 @@ func TestGenerationWithoutRouteSubscriptionIsNotAcknowledged(t *testing.T) {
 	f.notAcked("the proxy runs routes that it has not named yet")
 }
 
+func TestGenerationWithARouteConfigurationStillToBeNamedIsNotAcknowledged(t *testing.T) {
+	f := newFixture(t)
+	f.server.SetView(edge, 1, view(t, listener(t, "l", "1"), route(t, "r", "1"), route(t, "s", "1")))
+	c := f.delta(edge)
+	c.subscribe(ads.ClusterType)
+	c.ack(c.next())
+	c.subscribe(ads.ListenerType)
+	c.ack(c.next())
+	c.subscribe(ads.RouteType, "r")
+	c.ack(check(t, c.next(), ads.RouteType, names("r@1"), nil))
+	c.quiet()
+	f.notAcked("the proxy has not named all routes yet")
+	c.subscribe(ads.RouteType, "s")
+	c.ack(check(t, c.next(), ads.RouteType, names("s@1"), nil))
+	f.acked(1)
+}
+
 func TestRemovedRoutesAreNotAcknowledgedBeforeTheProxyLetsGo(t *testing.T) {
 	f := newFixture(t)
 	f.server.SetView(edge, 1, view(t, cluster(t, "c", "1"), endpoints(t, "c", "1"), listener(t, "l", "1"), route(t, "r", "1")))

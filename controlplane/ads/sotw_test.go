@@ -128,6 +128,20 @@ func TestXD02_WorldStormOfRefusalsIsOneResponsePerContent(t *testing.T) {
 	}
 }
 
+func TestXD02_WorldSubscriptionAfterARefusalBringsOnlyWhatItNames(t *testing.T) {
+	a, b := route(t, "a", "1"), route(t, "b", "1")
+	f := newFixture(t)
+	f.server.SetView(edge, 1, view(t, append(fences(t), a, b)...))
+	c := f.world(edge, a, b)
+	c.subscribe(ads.RouteType, "a")
+	c.nack(check(t, c.next(), ads.RouteType, names("a@1"), nil), "", "a")
+	c.subscribe(ads.RouteType, "a", "gone")
+	c.quiet()
+	c.subscribe(ads.RouteType, "a", "gone", "b")
+	c.ack(check(t, c.next(), ads.RouteType, names("b@1"), nil), "a", "gone", "b")
+	c.quiet()
+}
+
 func TestXD03_WorldSubscriptionWithAStaleNonceAppliesAndIsNoAcknowledgement(t *testing.T) {
 	a, b := route(t, "a", "1"), route(t, "b", "1")
 	f := newFixture(t)
