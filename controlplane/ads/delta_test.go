@@ -92,6 +92,42 @@ func TestXD02_DeltaSubscriptionAfterARefusalBringsOnlyWhatItNames(t *testing.T) 
 	c.quiet()
 }
 
+// What was refused, then gone, and came back before its removal was told, was taken for known.
+func TestXD02_DeltaRefusedResourceThatReturnsIsSent(t *testing.T) {
+	f := newFixture(t)
+	f.server.SetView(edge, 1, view(t, cluster(t, "a", "1"), cluster(t, "c", "1")))
+	c := f.delta(edge)
+	c.subscribe(ads.ClusterType)
+	c.nack(check(t, c.next(), ads.ClusterType, names("a@1", "c@1"), nil))
+	c.quiet()
+	f.server.SetView(edge, 2, view(t, cluster(t, "a", "2")))
+	g := check(t, c.next(), ads.ClusterType, names("a@2"), nil)
+	f.server.SetView(edge, 3, view(t, cluster(t, "a", "2"), cluster(t, "c", "1")))
+	c.ack(g)
+	c.ack(check(t, c.next(), ads.ClusterType, names("c@1"), nil))
+	c.quiet()
+}
+
+// Envoy runs one of two new listeners when it refuses the other, and does not list it when it reconnects.
+func TestXD09_DeltaPartOfARefusalIsRemovedAfterAReconnect(t *testing.T) {
+	f := newFixture(t)
+	f.server.SetView(edge, 1, view(t, listener(t, "a", "1")))
+	c := f.delta(edge)
+	c.subscribe(ads.ListenerType)
+	c.ack(check(t, c.next(), ads.ListenerType, names("a@1"), nil))
+	f.server.SetView(edge, 2, view(t, listener(t, "a", "1"), listener(t, "bad", "1"), listener(t, "good", "1")))
+	c.nack(check(t, c.next(), ads.ListenerType, names("bad@1", "good@1"), nil))
+	c.quiet()
+	c.cancel()
+	_ = c.end()
+	again := f.delta(edge)
+	again.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.ListenerType, InitialResourceVersions: map[string]string{"a": "1"}})
+	again.quiet()
+	f.server.SetView(edge, 3, view(t, listener(t, "a", "1")))
+	again.ack(check(t, again.next(), ads.ListenerType, names("a@1"), names("bad", "good")))
+	again.quiet()
+}
+
 func TestXD04_DeltaSubscriptionWithAStaleNonceApplies(t *testing.T) {
 	f := newFixture(t)
 	f.server.SetView(edge, 1, view(t, route(t, "a", "1"), route(t, "b", "1")))
@@ -183,13 +219,17 @@ func TestXD09_DeltaReconnectSendsTheDifference(t *testing.T) {
 		"same": "1", "new": "1", "gone": "1",
 	}})
 	c.ack(check(t, c.next(), ads.ListenerType, names("new@2"), names("gone")))
-	c.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("r", "s"),
-		InitialResourceVersions: map[string]string{"r": "1"}})
+	c.send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("r", "s"),
+		InitialResourceVersions: map[string]string{"r": "1"},
+	})
 	c.ack(check(t, c.next(), ads.RouteType, names("s@1"), nil))
 	c.quiet()
 	// Only the first request of a type says what the client has.
-	c.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("r"),
-		InitialResourceVersions: map[string]string{"r": "1"}})
+	c.send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("r"),
+		InitialResourceVersions: map[string]string{"r": "1"},
+	})
 	c.ack(check(t, c.next(), ads.RouteType, names("r@1"), nil))
 }
 
@@ -202,8 +242,10 @@ func TestXD18_DeltaIdenticalContentAfterARestartSendsNothing(t *testing.T) {
 	}
 	c.quiet()
 	f.notAcked("the proxy has not said which routes it runs")
-	c.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("r"),
-		InitialResourceVersions: map[string]string{"r": "1"}})
+	c.send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("r"),
+		InitialResourceVersions: map[string]string{"r": "1"},
+	})
 	f.acked(7)
 	c.quiet()
 }
@@ -221,8 +263,10 @@ func TestXD09_DeltaReconnectAfterARefusalDoesNotRepeatIt(t *testing.T) {
 	_ = c.end()
 
 	again := f.delta(edge)
-	again.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("a", "b"),
-		InitialResourceVersions: map[string]string{"a": "1", "b": "1"}})
+	again.send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: ads.RouteType, ResourceNamesSubscribe: names("a", "b"),
+		InitialResourceVersions: map[string]string{"a": "1", "b": "1"},
+	})
 	again.quiet()
 	f.server.SetView(edge, 3, view(t, route(t, "a", "3"), route(t, "b", "1")))
 	again.ack(check(t, again.next(), ads.RouteType, names("a@3", "b@1"), nil))

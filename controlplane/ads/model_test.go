@@ -57,8 +57,9 @@ func (m *model) take(g got, refuse bool) {
 	m.c.ack(g)
 }
 
-// settle takes everything until nothing comes any more.
-func (m *model) settle() {
+// settle takes everything until nothing comes any more; it refuses every nth response, none when nth is 0.
+func (m *model) settle(nth int) {
+	n := 0
 	for quiet := 0; quiet < 2; {
 		m.fences++
 		name := fmt.Sprintf("model-%d", m.fences)
@@ -74,7 +75,8 @@ func (m *model) settle() {
 				continue
 			}
 			quiet = 0
-			m.take(g, false)
+			n++
+			m.take(g, nth > 0 && n%nth == 0)
 		}
 	}
 }
@@ -86,31 +88,34 @@ func TestDeltaClientsConverge(t *testing.T) {
 	generation := uint64(0)
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{
-			t: rt, f: f, names: map[string]bool{}, seen: map[string]bool{},
+			t: rt, f: f, names: map[string]bool{"last": true}, seen: map[string]bool{},
 			state: map[string]map[string]string{ads.ClusterType: {}, ads.RouteType: {}},
 		}
 		f.server.Remove(edge)
 		want := map[string]map[string]string{}
-		publish := func(prefix string) {
+		publish := func(last string) {
 			generation++
-			var all []ads.Resource
-			want = map[string]map[string]string{ads.ClusterType: {}, ads.RouteType: {}}
+			all := []ads.Resource{cluster(t, "last", last), route(t, "last", last)}
+			want = map[string]map[string]string{ads.ClusterType: {"last": last}, ads.RouteType: {"last": last}}
 			for _, name := range []string{"a", "b", "c"} {
-				for url, of := range map[string]func(testing.TB, string, string) ads.Resource{ads.ClusterType: cluster, ads.RouteType: route} {
-					if version := rapid.IntRange(0, 2).Draw(rt, "version"); version > 0 {
-						want[url][name] = fmt.Sprint(prefix, version)
-						all = append(all, of(t, name, want[url][name]))
-					}
+				if version := rapid.IntRange(0, 2).Draw(rt, "cluster"); version > 0 {
+					want[ads.ClusterType][name] = fmt.Sprint(version)
+					all = append(all, cluster(t, name, fmt.Sprint(version)))
+				}
+				if version := rapid.IntRange(0, 2).Draw(rt, "route"); version > 0 {
+					want[ads.RouteType][name] = fmt.Sprint(version)
+					all = append(all, route(t, name, fmt.Sprint(version)))
 				}
 			}
 			f.server.SetView(edge, generation, view(t, all...))
 		}
 		m.connect()
+		publish("no")
 		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 			name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "name")
 			switch rapid.IntRange(0, 5).Draw(rt, "step") {
 			case 0, 1:
-				publish("v")
+				publish("no")
 			case 2:
 				m.names[name] = true
 				m.c.subscribe(ads.RouteType, name)
@@ -119,20 +124,16 @@ func TestDeltaClientsConverge(t *testing.T) {
 				delete(m.state[ads.RouteType], name)
 				m.c.unsubscribe(ads.RouteType, name)
 			case 4:
-				select {
-				case g := <-m.c.messages:
-					m.take(g, rapid.IntRange(0, 3).Draw(rt, "refuse") == 0)
-				default:
-				}
+				m.settle(rapid.IntRange(1, 3).Draw(rt, "refuse"))
 			case 5:
 				m.c.cancel()
 				_ = m.c.end()
 				m.connect()
 			}
 		}
-		// Content that was never refused.
-		publish("w")
-		m.settle()
+		// Content that was never refused, of resources that may have been.
+		publish("yes")
+		m.settle(0)
 		for name := range want[ads.RouteType] {
 			if !m.names[name] {
 				delete(want[ads.RouteType], name)

@@ -93,8 +93,10 @@ func TestXD13_EndpointsAreSentAgainOnAReconnectThatChangesTheCluster(t *testing.
 	c := f.delta(edge)
 	c.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.ClusterType, InitialResourceVersions: map[string]string{"c": "1"}})
 	check(t, c.next(), ads.ClusterType, names("c@2"), nil)
-	c.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.EndpointType, ResourceNamesSubscribe: names("c"),
-		InitialResourceVersions: map[string]string{"c": "1"}})
+	c.send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: ads.EndpointType, ResourceNamesSubscribe: names("c"),
+		InitialResourceVersions: map[string]string{"c": "1"},
+	})
 	check(t, c.next(), ads.EndpointType, names("c@1"), nil)
 	c.quiet()
 }
@@ -110,8 +112,10 @@ func TestXD13_EndpointsAreSentAgainWhenTheLastStreamEndedInTheMiddle(t *testing.
 	waitFor(t, "the stream to close", func() bool { return f.server.Status()[0].Streams == 0 })
 
 	again := f.delta(edge)
-	again.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: ads.EndpointType, ResourceNamesSubscribe: names("c"),
-		InitialResourceVersions: map[string]string{"c": "1"}})
+	again.send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: ads.EndpointType, ResourceNamesSubscribe: names("c"),
+		InitialResourceVersions: map[string]string{"c": "1"},
+	})
 	check(t, again.next(), ads.EndpointType, names("c@1"), nil)
 }
 

@@ -96,8 +96,8 @@ func (p *plan) quiet(u *subscription, set *set) bool {
 		switch {
 		case set.get(name) != nil:
 			u.owed[name] = struct{}{}
-		case e.version == "":
-			e.version = e.acked
+		case e.version != e.acked:
+			e.version, e.body = unsure, nil
 			u.entries[name] = e
 		}
 	}

@@ -152,6 +152,10 @@ func (s *session) resume(u *subscription) {
 	if past, ok := s.past.refused[u.url]; ok {
 		u.refused, u.parked = true, past.content
 		for name, version := range past.versions {
+			if _, has := u.entries[name]; !has && u.wants(name) {
+				// Envoy may run a part of what it refused without listing it.
+				u.entries[name] = entry{version: unsure, held: true}
+			}
 			if r := set.get(name); r != nil && r.Version == version {
 				delete(u.owed, name)
 			}

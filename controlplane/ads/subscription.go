@@ -11,6 +11,9 @@ import (
 // wildcard is the name that subscribes to everything of a type.
 const wildcard = "*"
 
+// unsure is the version of a resource of which the client may have anything or nothing: it is neither that of any body nor of none.
+const unsure = "?"
+
 // subscription is the state of one type on one stream: what the client asked for, what it was told, what it acknowledged.
 type subscription struct {
 	url string
@@ -120,7 +123,7 @@ func (u *subscription) drop(name string) {
 func (u *subscription) add(name string, first bool) {
 	if name == wildcard {
 		u.everything = true
-		u.answer = !(first && u.resumed)
+		u.answer = !first || !u.resumed
 		if !first {
 			// A repeated subscription is answered with all of it.
 			for name := range u.entries {
