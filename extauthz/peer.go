@@ -17,6 +17,8 @@ const (
 const (
 	peerCacheSize = 2048
 	peerCacheTime = 30 * time.Second
+	// peerCacheLen: a certificate that is longer than any of ours is read each time and takes no memory.
+	peerCacheLen = 8 << 10
 )
 
 // peers turns certificates into SPIFFE IDs. It remembers facts (this certificate says this ID, or is not an SVID), bounded in
@@ -73,6 +75,9 @@ func (p *peers) fact(certificate string) peerFact {
 	}
 	f.id, f.err = p.parse(certificate)
 	f.until = now.Add(peerCacheTime)
+	if len(certificate) > peerCacheLen {
+		return f
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.cur) >= peerCacheSize {
