@@ -48,7 +48,7 @@ func TestEnvoyAccepts(t *testing.T) {
 			if err := xds.Validate(r); err != nil {
 				t.Fatal(err)
 			}
-			s := &static{t: t, routes: map[string]*routev3.RouteConfiguration{}, endpoints: map[string]*endpointv3.ClusterLoadAssignment{}}
+			s := newStatic(t)
 			config, err := protojson.Marshal(s.bootstrap(r))
 			if err != nil {
 				t.Fatal(err)
@@ -72,6 +72,17 @@ type static struct {
 	t         *testing.T
 	routes    map[string]*routev3.RouteConfiguration
 	endpoints map[string]*endpointv3.ClusterLoadAssignment
+	// check is the socket of the Check server.
+	check string
+	// clear takes TLS off the clusters: their endpoints are test servers.
+	clear bool
+}
+
+func newStatic(t *testing.T) *static {
+	return &static{
+		t: t, check: "/nowhere.sock",
+		routes: map[string]*routev3.RouteConfiguration{}, endpoints: map[string]*endpointv3.ClusterLoadAssignment{},
+	}
 }
 
 func unpack[M proto.Message](t *testing.T, a *anypb.Any, m M) M {
@@ -117,7 +128,7 @@ func (s *static) authz() *clusterv3.Cluster {
 		Name: xds.AuthzCluster,
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: xds.AuthzCluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-				Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/nowhere.sock"}}},
+				Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: s.check}}},
 			}}}},
 		}}},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
@@ -135,6 +146,9 @@ func (s *static) cluster(c *clusterv3.Cluster) *clusterv3.Cluster {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 		c.EdsClusterConfig = nil
 		c.LoadAssignment = s.endpoints[c.GetName()]
+	}
+	if s.clear {
+		c.TransportSocket = nil
 	}
 	if ts := c.GetTransportSocket(); ts != nil {
 		ctx := unpack(s.t, ts.GetTypedConfig(), &tlsv3.UpstreamTlsContext{})

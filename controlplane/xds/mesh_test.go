@@ -100,7 +100,7 @@ func actions() []policy.Route {
 		with(route("match", prefix, "/match", backend("web", 8080, 1)), func(r *policy.Route) {
 			r.Match.Method = "POST"
 			r.Match.Headers = []policy.NameValue{{Name: "x-a", Value: "1"}}
-			r.Match.Query = []policy.NameValue{{Name: "q", Value: "a b"}}
+			r.Match.Query = []policy.NameValue{{Name: "q", Value: "b"}}
 			r.RequestTimeout, r.BackendTimeout = 10*time.Second, 2*time.Second
 		}),
 		with(route("headers", prefix, "/headers", backend("web", 8080, 1)), func(r *policy.Route) {
