@@ -46,6 +46,9 @@ type Mesh struct {
 	credence *exec.Cmd
 	ended    chan error
 	services []*exec.Cmd
+	notes    []string
+	// before is what killed saw of the state, for restarted.
+	before string
 }
 
 // Endpoints is the part of endpoints.json that the tour reads.
@@ -364,4 +367,36 @@ func freePorts() ([]string, error) {
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// note keeps a figure that the table shows beside the row.
+func (m *Mesh) note(format string, args ...any) {
+	m.notes = append(m.notes, fmt.Sprintf(format, args...))
+}
+
+// Notes returns what the last row has noted, and forgets it.
+func (m *Mesh) Notes() []string {
+	n := m.notes
+	m.notes = nil
+	return n
+}
+
+func recordedProxies(file string) []int {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var f struct {
+		Proxies []struct {
+			PID int `json:"pid"`
+		} `json:"proxies"`
+	}
+	if json.Unmarshal(body, &f) != nil {
+		return nil
+	}
+	var pids []int
+	for _, p := range f.Proxies {
+		pids = append(pids, p.PID)
+	}
+	return pids
 }
