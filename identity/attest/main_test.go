@@ -62,8 +62,7 @@ func client(socket string) error {
 			}
 		case "pass": // a child that outlives this process keeps the socket
 			cmd := exec.Command("/bin/cat")
-			cmd.ExtraFiles = []*os.File{f}
-			cmd.Stdin = os.NewFile(3, "stdin")
+			cmd.Stdin = f
 			if err := cmd.Start(); err != nil {
 				return err
 			}
