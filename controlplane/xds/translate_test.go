@@ -275,7 +275,7 @@ func TestUserBoundaryUsesSockets(t *testing.T) {
 
 // Header modifiers run after ext_authz: they may not forge what Check says, nor name what Envoy refuses.
 func TestRouteCannotForgeIdentity(t *testing.T) {
-	for _, header := range []string{"x-credence-subject", "X-Credence-Peer", "x-envoy-original-path", "host", ":path"} {
+	for _, header := range []string{"x-credence-subject", "X-Credence-Peer", "host", ":path"} {
 		set := mesh()
 		r := &set.Gateways[0].Listeners[0].Sections[1].VirtualHosts[0].Routes[0]
 		r.Request.Set = []policy.NameValue{{Name: header, Value: "root"}}
