@@ -25,8 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // limit is how long a test waits for what must happen; it is generous because a loaded machine is no failure.
 const limit = 20 * time.Second
 
-// decode reads lines "name = value". The value "!" is a broken object, a line without "=" a file that can't be parsed.
-func decode(name string, data []byte) dir.Decoded {
+// decodeLines reads lines "name = value". The value "!" is a broken object, a line without "=" a file that can't be parsed.
+func decodeLines(name string, data []byte) dir.Decoded {
 	d := dir.Decoded{Parsed: true}
 	for i, line := range strings.Split(string(data), "\n") {
 		line = strings.TrimSpace(line)
@@ -139,7 +139,7 @@ func (p *place) replace(rel, text string) {
 }
 
 func (p *place) source() (*dir.Source, error) {
-	o := dir.Options{Dir: p.dir, StateDir: p.state, Decode: decode, Restore: restore, Log: slog.New(slog.DiscardHandler)}
+	o := dir.Options{Dir: p.dir, StateDir: p.state, Decode: decodeLines, Restore: restore, Log: slog.New(slog.DiscardHandler)}
 	if p.tweak != nil {
 		p.tweak(&o)
 	}

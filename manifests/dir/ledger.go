@@ -126,7 +126,11 @@ func (l *ledger) file(v *verdict, f file, accept bool) {
 		})
 		l.pin(v, f.rel)
 		return
-	case !accept:
+	case !accept && (!ok || c.hash != f.stamp.hash):
+		v.ds = append(v.ds, manifests.Diagnostic{
+			Severity: manifests.Warning, Code: "restless-file", Pos: manifests.Position{File: l.display(f.rel)},
+			Message: "the file is written again and again without a pause", Hint: "what was read from it before stays in force until it rests",
+		})
 		if !ok {
 			l.pin(v, f.rel)
 			return

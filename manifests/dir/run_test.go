@@ -87,6 +87,7 @@ func TestDelete(t *testing.T) {
 
 func TestRenamesAndMoves(t *testing.T) {
 	p := newPlace(t)
+	p.tweak = func(o *dir.Options) { o.Poll = time.Hour } // notifications alone
 	p.write("a.yaml", "x = 1\n")
 	p.write("one/deep/b.yaml", "y = 1\n")
 	p.run().inForce("x=1 y=1")
@@ -114,6 +115,7 @@ func TestRenamesAndMoves(t *testing.T) {
 
 func TestRootReplaced(t *testing.T) {
 	p := newPlace(t)
+	p.tweak = func(o *dir.Options) { o.Poll = time.Hour } // notifications alone
 	p.write("a.yaml", "x = 1\ny = 1\n")
 	p.run().inForce("x=1 y=1")
 	next := p.dir + ".next"
@@ -236,11 +238,15 @@ func TestEditBesideRestlessFile(t *testing.T) {
 		p.mu.Unlock()
 		if done {
 			t.Logf("took effect after %v", time.Since(start))
-			return
+			break
 		}
 		if time.Since(start) > limit {
 			t.Fatal("an edit never took effect beside a file that is rewritten without end")
 		}
 		<-tick.C
+	}
+	p.write("restless.yaml", "r = 1\n")
+	if s := p.inForce("r=1 x=2"); codes(s) != "" {
+		t.Errorf("at rest: %s", codes(s))
 	}
 }
