@@ -240,7 +240,10 @@ func (a *app) serve(ctx context.Context) error {
 		return a.source.Run(ctx, func(s dir.Snapshot) { a.apply(ctx, s, proxiesEnded) })
 	})
 	g.Go(func() error { return a.watchReady(ctx) })
-	return g.Wait()
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 func (a *app) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {

@@ -29,7 +29,7 @@ func policyEdit(ctx context.Context, m *Mesh) (got string, err error) {
 	if err != nil {
 		return "", err
 	}
-	undo, err := m.Edit("policies.yaml", func(s string) string { return strings.Replace(s, "orders:read", "orders:admin", 1) })
+	undo, err := m.Edit("policies.yaml", func(s string) string { return strings.Replace(s, `"orders:read"`, `"orders:admin"`, 1) })
 	if err != nil {
 		return "", err
 	}
@@ -56,7 +56,7 @@ func brokenManifest(ctx context.Context, m *Mesh) (got string, err error) {
 		return "", err
 	}
 	undo, err := m.Edit("policies.yaml", func(s string) string {
-		s = strings.Replace(s, "orders:read", "orders:admin", 1)
+		s = strings.Replace(s, `"orders:read"`, `"orders:admin"`, 1)
 		return strings.Replace(s, "name: orders-for-a-user", "name: orders-for-a-user\n      requires: nothing", 1)
 	})
 	if err != nil {
@@ -177,7 +177,7 @@ func restarted(ctx context.Context, m *Mesh) (string, error) {
 	}
 	alive := 0
 	for _, pid := range survivors {
-		if syscall.Kill(pid, 0) == nil {
+		if runs(pid) {
 			alive++
 		}
 	}
@@ -190,6 +190,16 @@ func restarted(ctx context.Context, m *Mesh) (string, error) {
 		got += fmt.Sprintf(", %d survivors", alive)
 	}
 	return got, errors.Join(err, m.orders200(ctx, token))
+}
+
+// runs tells whether the process lives; one that has ended and was not waited for (state Z) does not.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+	return !strings.HasPrefix(after, "Z")
 }
 
 // proxies are the processes of the Envoys that credence has recorded.
