@@ -253,13 +253,19 @@ func (s *Supervisor) launch(p Proxy, config string) (*child, error) {
 		return nil, err
 	}
 	defer func() { _ = held.Close() }()
+	binary, err := os.Open(s.opts.Binary.Path)
+	if err != nil {
+		return nil, errors.Join(err, gate.Close())
+	}
+	defer func() { _ = binary.Close() }()
+	// The binary is executed by its descriptor: a proxy of another user could not follow a path through our home directory.
 	cmd := exec.Command("/bin/sh", "-c", shim, "credence-proxy", //nolint:gosec // the binary was checked by Find, the rest is ours
-		s.opts.Binary.Path, "--config-path", config, "--disable-hot-restart",
+		"/proc/self/fd/4", "--config-path", config, "--disable-hot-restart",
 		"--concurrency", fmt.Sprint(max(1, s.opts.Concurrency)), "--log-level", "warning", "--drain-time-s", "5")
 	cmd.Env = []string{"PATH=/usr/bin:/bin"} // nothing of our environment: it may hold what a proxy must not see
 	cmd.Dir = p.Dir
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.ExtraFiles = []*os.File{held}
+	cmd.ExtraFiles = []*os.File{held, binary}
 	// A group of its own, so that Ctrl-C reaches the product alone and the product ends its proxies in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.User != nil {
