@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/internal/envoy"
 	"github.com/credence-mesh/credence/policy"
 )
@@ -62,12 +63,15 @@ func openRunDir(path string) (*runDir, error) {
 	for _, sub := range []struct {
 		name string
 		mode os.FileMode
-	}{{"workload", 0o755}, {"proxies", 0o711}, {"workloads", 0o711}, {"admin", 0o700}} {
+	}{{"workload", 0o755}, {"proxies", 0o711}, {workloadsDir, 0o711}, {"admin", 0o700}} {
 		dir := filepath.Join(path, sub.name)
-		if err := os.RemoveAll(dir); err != nil {
-			return nil, fmt.Errorf("clearing the directory for sockets: %w", err)
+		// What lies in workloads/ belongs to applications that may have outlived an earlier run: their sockets stay.
+		if sub.name != workloadsDir {
+			if err := os.RemoveAll(dir); err != nil {
+				return nil, fmt.Errorf("clearing the directory for sockets: %w", err)
+			}
 		}
-		if err := os.Mkdir(dir, sub.mode); err != nil {
+		if err := os.Mkdir(dir, sub.mode); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, fmt.Errorf("making the directory for sockets: %w", err)
 		}
 		if err := os.Chmod(dir, sub.mode); err != nil { // umask
@@ -78,11 +82,23 @@ func openRunDir(path string) (*runDir, error) {
 	return r, envoy.CheckSocketPath(longest)
 }
 
+const workloadsDir = "workloads"
+
+// remove leaves nothing behind but the sockets on which applications still listen.
 func (r *runDir) remove() error {
 	var errs []error
-	for _, sub := range []string{"workload", "proxies", "workloads", "admin"} {
+	for _, sub := range []string{"workload", "proxies", "admin"} {
 		errs = append(errs, os.RemoveAll(filepath.Join(r.path, sub)))
 	}
+	workloads := filepath.Join(r.path, workloadsDir)
+	entries, err := os.ReadDir(workloads)
+	errs = append(errs, err)
+	for _, e := range entries {
+		dir := filepath.Join(workloads, e.Name())
+		_ = os.Remove(filepath.Join(dir, xds.OutboundSocket))
+		_ = os.Remove(dir) // only when empty
+	}
+	_ = os.Remove(workloads)
 	_ = os.Remove(r.path) // only when empty
 	return errors.Join(errs...)
 }
@@ -99,7 +115,7 @@ func (r *runDir) proxyDir(id policy.ProxyID) string {
 }
 
 func (r *runDir) workloadDir(n policy.Name) string {
-	return filepath.Join(r.path, "workloads", short(n.String()))
+	return filepath.Join(r.path, workloadsDir, short(n.String()))
 }
 
 // ownDir makes a 0700 directory and gives it to user.
