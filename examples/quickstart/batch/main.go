@@ -1,5 +1,5 @@
 // Command batch calls the URL that it is given, once, with the token in $TOKEN if there is one, and prints the status and the body. It
-// serves nothing; payments does not let it in.
+// serves nothing; payments does not let it in. `batch whoami` prints the SPIFFE ID that the Workload API gives it.
 package main
 
 import (
@@ -7,21 +7,46 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
 	"github.com/credence-mesh/credence/examples/quickstart/service"
 )
 
 func main() {
 	if len(os.Args) != 2 {
-		log.Fatal("usage: batch URL")
+		log.Fatal("usage: batch URL, or batch whoami")
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	do := call
+	if os.Args[1] == "whoami" {
+		do = whoami
+	}
+	out, err := do(ctx, os.Args[1])
+	if err != nil {
+		log.Print(err)
+		cancel()
+		os.Exit(1)
+	}
+	fmt.Println(out)
+}
+
+// whoami asks the Workload API at $SPIFFE_ENDPOINT_SOCKET: no configuration, no secret.
+func whoami(ctx context.Context, _ string) (string, error) {
+	svid, err := workloadapi.FetchX509SVID(ctx)
+	if err != nil {
+		return "", err
+	}
+	return svid.ID.String(), nil
+}
+
+func call(ctx context.Context, target string) (string, error) {
 	authorization := ""
 	if token := os.Getenv("TOKEN"); token != "" {
 		authorization = "Bearer " + token
 	}
-	status, body, err := service.Call(context.Background(), service.Client(), os.Args[1], authorization)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf("%d %s\n", status, body)
+	status, body, err := service.Call(ctx, service.Client(), target, authorization)
+	return fmt.Sprintf("%d %s", status, body), err
 }

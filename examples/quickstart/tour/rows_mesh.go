@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -22,6 +23,8 @@ import (
 
 func meshRows() []Row {
 	return []Row{
+		{"batch asks the Workload API who it is", "spiffe://quickstart.test/ns/default/wl/batch", "recognised by its executable, without any secret", batchIdentity},
+		{"a stranger asks the Workload API the same", "PermissionDenied", "no Workload has such an executable", strangerIdentity},
 		{"web → orders → payments", "200", "three hops of mTLS, each judged by caller and user", rightToken},
 		{"batch → payments with a right user", "403 peer_not_allowed", "the user may, the calling workload may not", batchCalls},
 		{"orders → payments, user without the scope", "403 insufficient_scope orders:read", "the calling workload may, the user may not", wrongUser},
@@ -29,6 +32,19 @@ func meshRows() []Row {
 		{"TLS with a certificate of another CA to it", "refused", "a SPIFFE ID counts under the trust domain's own CA only", foreignCA},
 		{"Check called by another process", "PermissionDenied", "only proxies that credence started may ask", foreignCheck},
 	}
+}
+
+func batchIdentity(_ context.Context, m *Mesh) (string, error) { return m.Batch("", "whoami", "") }
+
+// strangerIdentity asks as this process, which no manifest knows.
+func strangerIdentity(ctx context.Context, m *Mesh) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	svid, err := workloadapi.FetchX509SVID(ctx, workloadapi.WithAddr(m.Endpoints.WorkloadAPI))
+	if err == nil {
+		return svid.ID.String(), nil
+	}
+	return status.Code(err).String(), nil
 }
 
 func batchCalls(ctx context.Context, m *Mesh) (string, error) {
