@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
@@ -22,8 +23,8 @@ import (
 
 // identityServers exist from the first valid Mesh on: it names the trust domain.
 type identityServers struct {
-	ca     *ca.CA
-	keeper *keeper.Keeper
+	keeper         *keeper.Keeper
+	caTTL, svidTTL time.Duration
 }
 
 func (a *app) newSource() (*dir.Source, error) {
@@ -111,6 +112,9 @@ func (a *app) openIdentity(ctx context.Context, set *policy.Set, proxiesEnded <-
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.identity != nil {
+		if a.identity.caTTL != set.Mesh.CATTL || a.identity.svidTTL != set.Mesh.SVIDTTL {
+			a.log.Warn("new lifetimes of CA and SVIDs take effect when credence is started again", "ca", set.Mesh.CATTL, "svid", set.Mesh.SVIDTTL)
+		}
 		return nil
 	}
 	td, err := spiffeid.TrustDomainFromString(set.Mesh.TrustDomain)
@@ -152,7 +156,7 @@ func (a *app) openIdentity(ctx context.Context, set *policy.Set, proxiesEnded <-
 		server.Stop()
 		return nil
 	})
-	a.identity = &identityServers{ca: authority, keeper: svids}
+	a.identity = &identityServers{keeper: svids, caTTL: set.Mesh.CATTL, svidTTL: set.Mesh.SVIDTTL}
 	return nil
 }
 
