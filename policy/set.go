@@ -103,7 +103,8 @@ type VirtualHost struct {
 	Routes []Route `json:"routes"`
 }
 
-// RouteID is a hash of exactly what Envoy matches (proxy, listener, section, host, match, rewrites), never an index: same id, same traffic.
+// RouteID is a hash of exactly what Envoy matches (proxy, listener, section, host, match, rewrites) and of the backends that get traffic,
+// never an index: same id, same traffic.
 type RouteID string
 
 // Route is one match of one rule.

@@ -72,11 +72,11 @@ func allRoutes(set *policy.Set) []policy.Route {
 	return out
 }
 
-// DESIGN §3: the same id means the same traffic; whatever Envoy matches or rewrites changes it, nothing else does.
+// DESIGN §3: the same id means the same traffic; whatever Envoy matches or rewrites, and where it leads, changes it, nothing else does.
 func TestRouteID(t *testing.T) {
 	base := edge{
 		port: 80, listener: "http", hostnames: `"a.example.org"`,
-		rule: `- {matches: [{path: {value: /a}}], backendRefs: [{group: credence.mesh, kind: Workload, name: app}]}`,
+		rule: `- {matches: [{path: {value: /a}}]}`,
 	}
 	id := func(t *testing.T, e edge) policy.RouteID {
 		t.Helper()
@@ -93,11 +93,10 @@ func TestRouteID(t *testing.T) {
 	}
 	rule := func(r string) func(*edge) { return func(e *edge) { e.rule = r } }
 	same := map[string]func(*edge){
-		"other backend": rule(`- {matches: [{path: {value: /a}}], backendRefs: [{group: credence.mesh, kind: Workload, name: other}]}`),
-		"no backend":    rule(`- {matches: [{path: {value: /a}}]}`),
-		"rule name":     rule(`- {name: x, matches: [{path: {value: /a}}]}`),
-		"timeout":       rule(`- {matches: [{path: {value: /a}}], timeouts: {request: 1s}}`),
-		"same prefix":   rule(`- {matches: [{path: {type: PathPrefix, value: /a/}}]}`),
+		"missing backend": rule(`- {matches: [{path: {value: /a}}], backendRefs: [{group: credence.mesh, kind: Workload, name: gone}]}`),
+		"rule name":       rule(`- {name: x, matches: [{path: {value: /a}}]}`),
+		"timeout":         rule(`- {matches: [{path: {value: /a}}], timeouts: {request: 1s}}`),
+		"same prefix":     rule(`- {matches: [{path: {type: PathPrefix, value: /a/}}]}`),
 		"policy": func(e *edge) {
 			e.policy = "---\napiVersion: credence.mesh/v1alpha1\nkind: AuthPolicy\nmetadata: {name: p}\nspec:\n" +
 				"  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: app}]\n  rules: [{name: all, authentication: [anonymous]}]\n"
@@ -132,6 +131,9 @@ func TestRouteID(t *testing.T) {
 		{"rewrite", rule(`- {matches: [{path: {value: /a}}], filters: [{type: URLRewrite, urlRewrite: {hostname: x}}]}`)},
 		{"rewrite prefix", rule(`- {matches: [{path: {value: /a}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /x}}}]}`)},
 		{"rewrite path", rule(`- {matches: [{path: {value: /a}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /x}}}]}`)},
+		{"backend", rule(`- {matches: [{path: {value: /a}}], backendRefs: [` + ref("app", 1) + `]}`)},
+		{"other backend", rule(`- {matches: [{path: {value: /a}}], backendRefs: [` + ref("other", 1) + `]}`)},
+		{"two backends", rule(`- {matches: [{path: {value: /a}}], backendRefs: [` + ref("app", 1) + `, ` + ref("other", 1) + `]}`)},
 		{"redirect", rule(`- {matches: [{path: {value: /a}}], filters: [{type: RequestRedirect, requestRedirect: {hostname: x}}]}`)},
 		{"request header", rule(`- {matches: [{path: {value: /a}}], filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: a, value: b}]}}]}`)},
 		{"added header", rule(`- {matches: [{path: {value: /a}}], filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: a, value: b}]}}]}`)},
@@ -147,6 +149,24 @@ func TestRouteID(t *testing.T) {
 			seen[got] = tc.name
 		})
 	}
+}
+
+// DESIGN §3: a weight moves traffic between backends that the rules hold for anyway; a weight of 0 leads nowhere.
+func TestRouteIDOfWeights(t *testing.T) {
+	id := func(refs string) policy.RouteID {
+		set, _ := compiled(t, edge{port: 80, listener: "http", rule: "- {backendRefs: [" + refs + "]}"}.text())
+		return allRoutes(set)[0].ID
+	}
+	if a, b := id(ref("app", 90)+", "+ref("other", 10)), id(ref("other", 50)+", "+ref("app", 50)); a != b {
+		t.Errorf("other weights have another id: %s and %s", a, b)
+	}
+	if a, b := id(ref("app", 1)+", "+ref("other", 0)), id(ref("app", 0)+", "+ref("other", 1)); a == b {
+		t.Errorf("traffic to app and traffic to other have one id: %s", a)
+	}
+}
+
+func ref(workload string, weight int) string {
+	return fmt.Sprintf("{group: credence.mesh, kind: Workload, name: %s, port: 8080, weight: %d}", workload, weight)
 }
 
 // Gateway API, HTTPRouteSpec.Hostnames: what a listener's and a route's hostname have in common.

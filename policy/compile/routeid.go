@@ -4,12 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
+	"slices"
 
 	"github.com/credence-mesh/credence/policy"
 )
 
-// routeID hashes exactly what Envoy matches and rewrites: the same id means the same traffic, always. Policies, backends and the
-// place in the manifest are no part of it. Every string is quoted, so no two inputs run together.
+// routeID hashes exactly what Envoy matches and rewrites, and where it may lead: the same id means the same traffic, always. An Envoy that
+// still has the old destination must not be answered by the rules of the new one, so the backends that get traffic are part of it; their
+// weights, policies and the place in the manifest are not. Every string is quoted, so no two inputs run together.
 func routeID(s *section, host string, r *policy.Route) policy.RouteID {
 	b := make([]byte, 0, 512)
 	b = fmt.Appendf(b, "route 1 %q %q %d %q %q %q ", policy.GatewayID(s.gw.name), s.socket.String(), s.protocol, s.name(), s.hostname, host)
@@ -24,7 +26,21 @@ func routeID(s *section, host string, r *policy.Route) policy.RouteID {
 		b = fmt.Appendf(b, "rewrite %q ", w.Host)
 		b = appendPath(b, w.Path)
 	}
-	return digest(b)
+	return digest(appendBackends(b, r.Backends))
+}
+
+func appendBackends(b []byte, backends []policy.Backend) []byte {
+	var served []string
+	for _, d := range backends {
+		if d.Weight > 0 && !d.Missing {
+			served = append(served, fmt.Sprintf("%q %d ", d.Workload, d.Port))
+		}
+	}
+	slices.Sort(served)
+	for _, d := range slices.Compact(served) {
+		b = fmt.Appendf(b, "to %s", d)
+	}
+	return b
 }
 
 // portID is the id of one port of a sidecar.
