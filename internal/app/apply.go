@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -44,6 +46,9 @@ func (a *app) apply(ctx context.Context, s dir.Snapshot, proxiesEnded <-chan str
 	next := a.snapshot()
 	next.snapshot, next.refused = s, ""
 	set, diagnostics := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing})
+	if !s.OK && len(s.Objects) == 0 {
+		diagnostics = nil // they would say of every kind that it is missing, and hide why
+	}
 	all := manifests.Sort(append(append([]manifests.Diagnostic(nil), s.Diagnostics...), diagnostics...))
 	next.diagnostics = AdminDiagnostics(all)
 	switch {
@@ -180,6 +185,9 @@ var ErrInvalid = errors.New("the manifests have errors")
 
 // Validate reads and compiles the manifests in path once, and changes nothing.
 func Validate(ctx context.Context, path string) (diagnostics []manifests.Diagnostic, skipped []string, err error) {
+	if err := notFile(path); err != nil {
+		return nil, nil, err
+	}
 	source, err := dir.New(dir.Options{Dir: path, Decode: decodeFile, Log: discard()})
 	if err != nil {
 		return nil, nil, err
@@ -188,10 +196,23 @@ func Validate(ctx context.Context, path string) (diagnostics []manifests.Diagnos
 	if err != nil {
 		return nil, nil, err
 	}
+	if !s.OK { // there is nothing to compile, and to say so of every kind would hide why
+		return s.Diagnostics, s.Skipped, ErrInvalid
+	}
+	// Whether an object has a last good version is known to the state directory of a running mesh, which is not read here.
+	s.Diagnostics = slices.DeleteFunc(s.Diagnostics, func(d manifests.Diagnostic) bool { return d.Code == "no-last-good" })
 	_, compiled := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing})
 	diagnostics = manifests.Sort(append(s.Diagnostics, compiled...))
-	if manifests.HasErrors(diagnostics) || !s.OK {
+	if manifests.HasErrors(diagnostics) {
 		err = ErrInvalid
 	}
 	return diagnostics, s.Skipped, err
+}
+
+// notFile refuses a file where the directory of manifests is meant. A directory that is missing may still come.
+func notFile(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is not a directory: name the directory that holds the manifests", path)
+	}
+	return nil
 }

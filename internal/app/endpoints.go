@@ -64,7 +64,8 @@ var ErrNotRunning = errors.New("credence does not run")
 
 // ReadEndpoints reads what the product with that state directory says of itself.
 func ReadEndpoints(stateDir string) (Endpoints, error) {
-	body, err := os.ReadFile(filepath.Join(stateDir, EndpointsFile))
+	file := filepath.Join(stateDir, EndpointsFile)
+	body, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Endpoints{}, fmt.Errorf("%w with the state directory %s: start it with `credence up -f DIR`, or name another one with --state-dir", ErrNotRunning, stateDir)
 	}
@@ -73,7 +74,7 @@ func ReadEndpoints(stateDir string) (Endpoints, error) {
 	}
 	var e Endpoints
 	if err := json.Unmarshal(body, &e); err != nil {
-		return Endpoints{}, fmt.Errorf("%s is damaged: %w; it is written anew by `credence up`", EndpointsFile, err)
+		return Endpoints{}, fmt.Errorf("%s is damaged: %w; it is written anew by `credence up`", file, err)
 	}
 	return e, nil
 }

@@ -235,11 +235,17 @@ func reach(addr string) error {
 func (a *app) watchReady(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	progress := time.NewTicker(2 * time.Second)
+	defer progress.Stop()
 	for len(a.notReady()) > 0 {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-progress.C:
+			if a.opts.Changed != nil {
+				a.opts.Changed(Event{Status: a.Status(), Waiting: true})
+			}
 		}
 	}
 	if a.opts.Changed != nil {

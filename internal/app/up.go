@@ -46,7 +46,8 @@ type Options struct {
 	Log         *slog.Logger
 	// Decisions receives one record per Check; nil: Log.
 	Decisions *slog.Logger
-	// Changed is told after every read of the manifests that changed anything, and once when the product has become ready. It must not block.
+	// Changed is told after every read of the manifests that changed anything, every two seconds until the
+	// product is ready, and once when it is. It must not block.
 	Changed func(Event)
 	// Paths replaces where the control plane's responses go through; nil in production. It lets a test hold routes back.
 	Intercept func(grpc.StreamServerInfo, grpc.ServerStream) grpc.ServerStream
@@ -57,6 +58,8 @@ type Event struct {
 	Status admin.Status
 	// Ready is true once.
 	Ready bool
+	// Waiting is true every two seconds until then: Status.NotReady says for what.
+	Waiting bool
 }
 
 // app is one running product.
@@ -112,6 +115,9 @@ func Up(ctx context.Context, opts Options) (err error) {
 }
 
 func open(ctx context.Context, opts Options) (*app, error) {
+	if err := notFile(opts.Dir); err != nil {
+		return nil, err
+	}
 	binary, err := envoy.Find(ctx, opts.Envoy)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 // version is set by the build (-ldflags -X).
 var version = "development"
 
-// IO is where a command reads and writes.
+// IO is where a command writes: results to Out, all else to Err.
 type IO struct{ Out, Err io.Writer }
 
 // errUsage marks a wrong use of the command line: exit code 2.
@@ -56,6 +56,7 @@ user, and whether they may. It reads manifests (Gateway API kinds and its own) f
 		CompletionOptions: cobra.CompletionOptions{
 			DisableDefaultCmd: true,
 		},
+		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetOut(streams.Out)
@@ -65,9 +66,29 @@ user, and whether they may. It reads manifests (Gateway API kinds and its own) f
 	})
 	root.AddCommand(newUp(streams), newValidate(streams), newStatus(streams), newToken(streams), newVersion(streams))
 	for _, c := range root.Commands() {
-		c.Args = exactly(c)
+		if !c.HasSubCommands() {
+			c.Args = exactly(c)
+		}
 	}
 	return root
+}
+
+// subcommand refuses a word that is none of c's commands.
+func subcommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	hint := "commands are " + strings.Join(names, ", ")
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + near[0] + "?"
+	}
+	return fmt.Errorf("%w: %q is no command of %s: %s", errUsage, args[0], c.CommandPath(), hint)
 }
 
 // exactly refuses words that no command of ours takes.

@@ -31,7 +31,7 @@ func newStatus(streams IO) *cobra.Command {
 		}
 		s, err := admin.Fetch(cmd.Context(), e.AdminSocket)
 		if err != nil {
-			return fmt.Errorf("asking credence (process %d): %w; if it does not run any more, start it with `credence up -f DIR`", e.PID, err)
+			return fmt.Errorf("process %d does not answer at %s (%w): if it does not run any more, start it with `credence up -f DIR`", e.PID, e.AdminSocket, err)
 		}
 		if format == "json" {
 			return printJSON(streams.Out, s)

@@ -15,9 +15,11 @@ import (
 
 func newToken(streams IO) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "token",
-		Short: "tokens of the development issuer",
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "token",
+		Short:   "tokens of the development issuer",
+		Example: `  credence token mint --sub alice --scope orders:read --aud https://shop.localhost`,
+		Args:    subcommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	mint := newMint(streams)
 	c.AddCommand(mint)

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,39 +72,72 @@ endpoints.json in the state directory says for scripts where everything is. The 
 	return c
 }
 
-// upPrinter tells the operator what changed: diagnostics that are new, and the table once all listens.
+// upPrinter tells the operator what changed: diagnostics that are new or fixed, what is waited for, and the table once all listens.
 type upPrinter struct {
 	out, err io.Writer
 
-	mu    sync.Mutex
-	known map[string]bool
+	mu      sync.Mutex
+	known   map[string]admin.Diagnostic
+	waiting string
 }
 
 func (p *upPrinter) changed(e app.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := map[string]bool{}
-	for _, d := range e.Status.Diagnostics {
-		line := diagnosticLine(d)
-		now[line] = true
-		if !p.known[line] {
-			_, _ = fmt.Fprintln(p.err, line)
-		}
+	switch {
+	case e.Ready:
+		p.ready(e.Status)
+	case e.Waiting:
+		p.wait(e.Status)
+	default:
+		p.diagnose(e.Status.Diagnostics)
 	}
-	if len(p.known) > 0 && len(now) == 0 {
-		_, _ = fmt.Fprintln(p.err, "the manifests have no faults any more")
+}
+
+func (p *upPrinter) diagnose(ds []admin.Diagnostic) {
+	now := map[string]admin.Diagnostic{}
+	for _, d := range ds {
+		key := sameFault(d)
+		if _, known := p.known[key]; !known {
+			_, _ = fmt.Fprintln(p.err, diagnosticLine(d))
+		}
+		now[key] = d
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.known)) {
+		if _, still := now[key]; !still {
+			_, _ = fmt.Fprintln(p.err, "fixed: "+diagnosticLine(p.known[key]))
+		}
 	}
 	p.known = now
-	if !e.Ready {
+}
+
+// sameFault leaves the line out: an edit above a fault moves it, and it is no news then.
+func sameFault(d admin.Diagnostic) string {
+	file, _, _ := strings.Cut(d.Position, ":")
+	return strings.Join([]string{file, d.Object, d.Code, d.Message}, "\x00")
+}
+
+// wait prints one line. While nothing is in force, an edit is waited for, and it is said once.
+func (p *upPrinter) wait(s admin.Status) {
+	if len(s.NotReady) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintf(p.out, "\nThe mesh %s is up (credence %s, process %d). Ctrl-C ends it.\n\n", e.Status.TrustDomain, e.Status.Version, os.Getpid())
-	_ = listening(p.out, e.Status)
-	for _, w := range e.Status.Workloads {
-		if w.Boundary == "none" {
-			_, _ = fmt.Fprintf(p.out, "\nWarning: boundary none: any process of this machine can reach the outbound and application ports of %s.\n", noBoundary(e.Status))
-			break
-		}
+	line := "waiting: " + s.NotReady[0]
+	if more := len(s.NotReady) - 1; more > 0 {
+		line += fmt.Sprintf(" (and %d more)", more)
+	}
+	if s.Generation == 0 && line == p.waiting {
+		return
+	}
+	p.waiting = line
+	_, _ = fmt.Fprintln(p.err, line)
+}
+
+func (p *upPrinter) ready(s admin.Status) {
+	_, _ = fmt.Fprintf(p.out, "\nThe mesh %s is up (credence %s, process %d). Ctrl-C ends it.\n\n", s.TrustDomain, s.Version, os.Getpid())
+	_ = listening(p.out, s)
+	if names := noBoundary(s); names != "" {
+		_, _ = fmt.Fprintf(p.out, "\nWarning: boundary none: any process of this machine can reach the outbound and application ports of %s.\n", names)
 	}
 }
 
