@@ -115,8 +115,10 @@ The mesh stays up until Ctrl-C; its manifests are in %s: edit them and ask again
 
   curl -sik https://shop.localhost:%[2]s/
   curl -sik https://shop.localhost:%[2]s/orders
-  curl -sk https://shop.localhost:%[2]s/orders -H "Authorization: Bearer %s"
-`, filepath.Join(work, "mesh"), https, token)
+  curl -sk https://shop.localhost:%[2]s/orders -H "Authorization: Bearer %[3]s"
+
+  bin/credence status --state-dir %[4]s
+`, filepath.Join(work, "mesh"), https, token, filepath.Join(work, "state"))
 	<-ctx.Done()
 	return nil
 }
