@@ -32,6 +32,7 @@ check: doctor ## formatting, vet, linter, import rules
 unit: ## unit tests with the race detector; needs no Envoy
 	@echo "unit: go test -race"
 	@go test -race ./...
+	@cd test/wycheproof && go test ./...
 
 e2e: doctor envoy build ## tests on real Envoy
 	@echo "e2e: real Envoy"

@@ -87,12 +87,9 @@ func (i *issuer) verify(p *parsed) (*verified, error) {
 	if set == nil {
 		return nil, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
 	}
-	key, ok := set.Lookup(p.kid, p.alg)
-	if !ok || key.Algorithm != p.alg || !fits(method, key.Public) {
-		return nil, invalid(ReasonKidUnknown, "issuer %s has no key %.64q for %s", i.conf.Name, p.kid, p.alg)
-	}
-	if err := method.Verify(p.signed, p.signature, key.Public); err != nil {
-		return nil, invalid(ReasonSignature, "the signature does not verify")
+	key, err := p.verify(method, set)
+	if err != nil {
+		return nil, err
 	}
 	c := p.claims
 	if err := i.end.Validate(expiring{c}); err != nil {

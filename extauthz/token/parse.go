@@ -20,32 +20,10 @@ type parsed struct {
 	claims      *claims
 }
 
-// parse reads the compact serialisation (RFC 7515 §7.1). The size was checked.
+// parse reads a JWT in the compact serialisation (RFC 7519 §7.2). The size was checked.
 func parse(raw string) (*parsed, error) {
-	first, second, err := dots(raw)
+	p, payload, err := parseJWS(raw)
 	if err != nil {
-		return nil, err
-	}
-	if first > base64.RawURLEncoding.EncodedLen(maxHeader) {
-		return nil, invalid(ReasonTooLarge, "header over %d bytes", maxHeader)
-	}
-	p := &parsed{signed: raw[:second]}
-	header, err := segment(raw[:first])
-	if err != nil {
-		return nil, err
-	}
-	h, err := object(header)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.readHeader(h); err != nil {
-		return nil, err
-	}
-	payload, err := segment(raw[first+1 : second])
-	if err != nil {
-		return nil, err
-	}
-	if p.signature, err = segment(raw[second+1:]); err != nil {
 		return nil, err
 	}
 	all, err := object(payload)
@@ -56,6 +34,36 @@ func parse(raw string) (*parsed, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// parseJWS reads the compact serialisation (RFC 7515 §7.1), whatever the payload is: claims are not set.
+func parseJWS(raw string) (p *parsed, payload []byte, err error) {
+	first, second, err := dots(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if first > base64.RawURLEncoding.EncodedLen(maxHeader) {
+		return nil, nil, invalid(ReasonTooLarge, "header over %d bytes", maxHeader)
+	}
+	p = &parsed{signed: raw[:second]}
+	header, err := segment(raw[:first])
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := object(header)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.readHeader(h); err != nil {
+		return nil, nil, err
+	}
+	if payload, err = segment(raw[first+1 : second]); err != nil {
+		return nil, nil, err
+	}
+	if p.signature, err = segment(raw[second+1:]); err != nil {
+		return nil, nil, err
+	}
+	return p, payload, nil
 }
 
 // dots finds the two dots and refuses every byte outside base64url's alphabet: Go's decoder would skip line ends, and one signed
