@@ -1,9 +1,16 @@
 package extauthz_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain also serves the benchmarks: the same binary is then the server process that they load.
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(benchKind); kind != "" {
+		os.Exit(benchServe(kind))
+	}
+	goleak.VerifyTestMain(m)
+}
