@@ -2,7 +2,6 @@ package xds
 
 import (
 	"math"
-	"regexp"
 	"strings"
 	"time"
 
@@ -124,13 +123,16 @@ func (t *translation) pathRewrite(r *policy.Route, p *policy.PathChange) (prefix
 		t.fail("%s: only a prefix match can replace its prefix", origin(r))
 		return "", nil
 	}
-	matched, value := normalisedPath(r.Match.Path), strings.TrimRight(p.Value, "/")
+	value := strings.TrimRight(p.Value, "/")
+	matched, plain := plainPath(r.Match.Path)
 	switch {
 	case matched == "/":
 		return value + "/", nil
 	case value == "":
 		// "/a" to "/": prefix_rewrite would make "//b" of "/a/b".
-		return "", substitute("^"+regexp.QuoteMeta(matched)+"/*", "/")
+		return "", substitute("^"+pathPattern(r.Match.Path)+"/*", "/")
+	case !plain:
+		return "", substitute("^"+pathPattern(r.Match.Path), value)
 	}
 	return value, nil
 }
