@@ -1,0 +1,153 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// seen is one request as an upstream read it from the wire, before any library has made something else of it.
+type seen struct {
+	upstream, method, target string
+	header                   textproto.MIMEHeader
+}
+
+// recorder is a set of upstreams that keep what they get. They answer 200 with "<name> <method> <target>"; a target that begins with
+// /hang is answered never.
+type recorder struct {
+	mu       sync.Mutex
+	requests []seen
+	conns    map[net.Conn]bool
+	wait     sync.WaitGroup
+}
+
+func newRecorder(t *testing.T, upstreams map[string]int) *recorder {
+	t.Helper()
+	r := &recorder{conns: map[net.Conn]bool{}}
+	for name, port := range upstreams {
+		var lc net.ListenConfig
+		l, err := lc.Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wait.Go(func() { r.accept(name, l) })
+		t.Cleanup(func() { _ = l.Close() })
+	}
+	t.Cleanup(func() { // runs before the listeners are closed; they are closed before it is waited for
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for c := range r.conns {
+			_ = c.Close()
+		}
+		r.conns = nil
+	})
+	return r
+}
+
+func (r *recorder) accept(name string, l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		if r.conns == nil {
+			_ = c.Close()
+		} else {
+			r.conns[c] = true
+			r.wait.Go(func() { r.serve(name, c) })
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *recorder) serve(name string, c net.Conn) {
+	defer func() { _ = c.Close() }()
+	in := textproto.NewReader(bufio.NewReader(c))
+	for {
+		line, err := in.ReadLine()
+		if err != nil {
+			return
+		}
+		header, err := in.ReadMIMEHeader()
+		if err != nil {
+			return
+		}
+		method, rest, _ := strings.Cut(line, " ")
+		target := strings.TrimSuffix(rest, " HTTP/1.1")
+		r.mu.Lock()
+		r.requests = append(r.requests, seen{name, method, target, header})
+		r.mu.Unlock()
+		if strings.HasPrefix(target, "/hang") {
+			_, _ = io.Copy(io.Discard, c) // until the proxy gives up
+			return
+		}
+		body := name + " " + method + " " + target
+		if _, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\ncontent-length: %d\r\nx-from: upstream\r\nx-gone: upstream\r\n\r\n%s", len(body), body); err != nil {
+			return
+		}
+	}
+}
+
+// take returns what has arrived since the last call.
+func (r *recorder) take() []seen {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.requests
+	r.requests = nil
+	return out
+}
+
+// reply is an answer as it stands on the wire.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send writes these bytes on a connection of its own and reads one answer: no client library cleans a target. TLS is spoken where
+// sni is not "-".
+func send(ctx context.Context, addr, sni, head string) (reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return reply{}, err
+	}
+	defer func() { _ = c.Close() }()
+	if end, ok := ctx.Deadline(); ok {
+		if err := c.SetDeadline(end); err != nil {
+			return reply{}, err
+		}
+	}
+	if sni != "-" {
+		secure := tls.Client(c, &tls.Config{ServerName: sni, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // the certificate is not the subject
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return reply{}, err
+		}
+		c = secure
+	}
+	if _, err := io.WriteString(c, head); err != nil {
+		return reply{}, err
+	}
+	method, _, _ := strings.Cut(head, " ")
+	res, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	if err != nil {
+		return reply{}, err
+	}
+	body, err := io.ReadAll(res.Body)
+	return reply{res.StatusCode, res.Header, string(body)}, errors.Join(err, res.Body.Close())
+}
