@@ -42,7 +42,7 @@ func (a *app) proxy(id policy.ProxyID, owner *envoy.User) envoy.Proxy {
 	dir := a.run.proxyDir(id)
 	return envoy.Proxy{
 		Node: envoy.Node{
-			ID: string(id), AgentSocket: filepath.Join(dir, "agent.sock"), AdminSocket: filepath.Join(dir, "admin.sock"),
+			ID: string(id), AgentSocket: filepath.Join(dir, "agent.sock"), AdminSocket: a.run.proxyAdminSocket(id),
 			SDSSocket: a.run.workloadSocket(),
 		},
 		Dir:     dir,
@@ -119,8 +119,9 @@ func (a *app) openSocket(ctx context.Context, p envoy.Proxy) error {
 	if a.agentSockets.has(p.Node.ID) && a.owners[p.Node.ID] == owner {
 		return nil
 	}
-	if err := ownDir(p.Dir, p.User); err != nil {
-		return err
+	// Ours, not the proxy's: its user could put a link in the place of the socket before we change its owner.
+	if err := os.Mkdir(p.Dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("making %s: %w", p.Dir, err)
 	}
 	l, err := listenUnix(ctx, p.Node.AgentSocket, 0o600, p.User)
 	if err != nil {
@@ -148,7 +149,7 @@ func (a *app) endpointsOf(set *policy.Set) Endpoints {
 		id := policy.GatewayID(g.Name)
 		ge := GatewayEndpoint{
 			SPIFFEID: g.SPIFFEID, Listeners: map[string]string{}, ProxyID: string(id),
-			AdminSocket: filepath.Join(a.run.proxyDir(id), "admin.sock"), AgentSocket: filepath.Join(a.run.proxyDir(id), "agent.sock"),
+			AdminSocket: a.run.proxyAdminSocket(id), AgentSocket: filepath.Join(a.run.proxyDir(id), "agent.sock"),
 		}
 		for _, l := range g.Listeners {
 			for _, s := range l.Sections {
@@ -161,7 +162,7 @@ func (a *app) endpointsOf(set *policy.Set) Endpoints {
 		id := policy.SidecarID(w.Name)
 		we := WorkloadEndpoint{
 			SPIFFEID: w.SPIFFEID, Inbound: map[string]string{}, Application: map[string]string{}, Outbound: w.Outbound, ProxyID: string(id),
-			AdminSocket: filepath.Join(a.run.proxyDir(id), "admin.sock"), AgentSocket: filepath.Join(a.run.proxyDir(id), "agent.sock"),
+			AdminSocket: a.run.proxyAdminSocket(id), AgentSocket: filepath.Join(a.run.proxyDir(id), "agent.sock"),
 		}
 		dir := a.run.workloadDir(w.Name)
 		if w.Boundary == policy.BoundaryUser {

@@ -19,7 +19,8 @@ import (
 // runDir holds the sockets of one running product:
 //
 //	workload/api.sock        Workload API and SDS: 0755/0666, attestation is the guard
-//	proxies/<hash>/          one proxy: agent.sock (ADS, ext_authz), admin.sock, bootstrap; 0700, its user's
+//	proxies/<hash>/          one proxy: agent.sock (ADS, ext_authz) and bootstrap, 0600, its user's; the directory is ours, 0711
+//	proxies/<hash>/own/      its admin.sock; 0700, its user's
 //	workloads/<hash>/        boundary user: outbound.sock and <port>.sock; 0700, the workload's user's
 //	admin/admin.sock         admin API: 0700, ours
 type runDir struct{ path string }
@@ -78,8 +79,7 @@ func openRunDir(path string) (*runDir, error) {
 			return nil, fmt.Errorf("making the directory for sockets: %w", err)
 		}
 	}
-	longest := filepath.Join(r.proxyDir("gateway/x/y"), "agent.sock")
-	return r, envoy.CheckSocketPath(longest)
+	return r, envoy.CheckSocketPath(r.proxyAdminSocket("gateway/x/y"))
 }
 
 const workloadsDir = "workloads"
@@ -114,25 +114,39 @@ func (r *runDir) proxyDir(id policy.ProxyID) string {
 	return filepath.Join(r.path, "proxies", short(string(id)))
 }
 
+func (r *runDir) proxyAdminSocket(id policy.ProxyID) string {
+	return filepath.Join(r.proxyDir(id), "own", "admin.sock")
+}
+
 func (r *runDir) workloadDir(n policy.Name) string {
 	return filepath.Join(r.path, workloadsDir, short(n.String()))
 }
 
-// ownDir makes a 0700 directory and gives it to user.
+// ownDir makes a 0700 directory, in one that is ours, and gives it to user. One that was another user's is made anew: what lies in it
+// is that user's, and so may be its mode.
 func ownDir(dir string, user *envoy.User) error {
+	uid, gid := os.Geteuid(), os.Getegid()
+	if user != nil {
+		uid, gid = int(user.UID), int(user.GID)
+	}
+	if checkOwnedBy(dir, uid, 0o077) != nil {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clearing %s: %w", dir, err)
+		}
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("making %s: %w", dir, err)
 	}
 	if user == nil {
 		return nil
 	}
-	if err := os.Chown(dir, int(user.UID), int(user.GID)); err != nil {
-		return fmt.Errorf("giving %s to the user %d: %w", dir, user.UID, err)
+	if err := os.Lchown(dir, uid, gid); err != nil {
+		return fmt.Errorf("giving %s to the user %d: %w", dir, uid, err)
 	}
 	return nil
 }
 
-// listenUnix listens on path with the given mode, and gives the socket to user.
+// listenUnix listens on path with the given mode, and gives the socket to user. The directory must be one that only we may write.
 func listenUnix(ctx context.Context, path string, mode os.FileMode, user *envoy.User) (net.Listener, error) {
 	if err := envoy.CheckSocketPath(path); err != nil {
 		return nil, err
@@ -149,7 +163,7 @@ func listenUnix(ctx context.Context, path string, mode os.FileMode, user *envoy.
 		return nil, errors.Join(fmt.Errorf("listening on %s: %w", path, err), l.Close())
 	}
 	if user != nil {
-		if err := os.Chown(path, int(user.UID), int(user.GID)); err != nil {
+		if err := os.Lchown(path, int(user.UID), int(user.GID)); err != nil {
 			return nil, errors.Join(fmt.Errorf("giving %s to the user %d: %w", path, user.UID, err), l.Close())
 		}
 	}

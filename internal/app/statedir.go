@@ -105,6 +105,10 @@ func (s *stateDir) Close() error { return s.lock.Close() }
 
 // checkOwner refuses a directory that another user owns or that others may write (mode & forbidden).
 func checkOwner(path string, forbidden fs.FileMode) error {
+	return checkOwnedBy(path, os.Geteuid(), forbidden)
+}
+
+func checkOwnedBy(path string, uid int, forbidden fs.FileMode) error {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return err
@@ -113,8 +117,8 @@ func checkOwner(path string, forbidden fs.FileMode) error {
 	if !ok || !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", path)
 	}
-	if int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s belongs to the user %d and not to %d, who runs credence: choose another directory", path, st.Uid, os.Geteuid())
+	if int(st.Uid) != uid {
+		return fmt.Errorf("%s belongs to the user %d and not to %d, who runs credence: choose another directory", path, st.Uid, uid)
 	}
 	if info.Mode().Perm()&forbidden != 0 {
 		return fmt.Errorf("%s has mode %04o: others may change it; run chmod go-w on it", path, info.Mode().Perm())

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -28,7 +27,8 @@ const (
 // Proxy is one Envoy to run.
 type Proxy struct {
 	Node Node
-	// Dir is the proxy's own directory (made 0700 and given to its user); the admin socket and the bootstrap file lie there.
+	// Dir is the proxy's directory. It is ours alone to write, so that nothing done there with our rights can be led elsewhere; the
+	// bootstrap file lies in it. With a User the admin socket is in a directory below, which is given to that user.
 	Dir string
 	// LogFile receives what the process prints; it is begun anew at every start of the product.
 	LogFile string
@@ -303,27 +303,4 @@ func stop(p *os.Process, ended <-chan error) {
 		_ = p.Kill()
 		<-ended
 	}
-}
-
-// prepare makes the proxy's directory and bootstrap file, both for its user alone.
-func prepare(p Proxy) (string, error) {
-	body, err := Bootstrap(p.Node)
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		return "", fmt.Errorf("directory of %s: %w", p.Node.ID, err)
-	}
-	config := filepath.Join(p.Dir, "bootstrap.json")
-	if err := os.WriteFile(config, body, 0o600); err != nil {
-		return "", fmt.Errorf("bootstrap of %s: %w", p.Node.ID, err)
-	}
-	if p.User != nil {
-		for _, path := range []string{p.Dir, config} {
-			if err := os.Chown(path, int(p.User.UID), int(p.User.GID)); err != nil {
-				return "", fmt.Errorf("giving %s to its user: %w", path, err)
-			}
-		}
-	}
-	return config, nil
 }

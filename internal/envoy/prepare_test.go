@@ -1,0 +1,133 @@
+package envoy_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/credence-mesh/credence/internal/envoy"
+)
+
+// startAs runs the proxy of a workload user in dir until its process has been started or refused, and returns why it was refused.
+func startAs(t *testing.T, dir string, user *envoy.User) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "envoy")
+	if err := os.WriteFile(binary, []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := envoy.NewSupervisor(ctx, envoy.Options{
+		Binary: envoy.Binary{Path: binary}, Records: filepath.Join(t.TempDir(), "proxies.json"), Log: slog.New(slog.DiscardHandler),
+		Started: func(string, int) error { started <- struct{}{}; return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Apply([]envoy.Proxy{{
+		Node: envoy.Node{
+			ID: "sidecar/default/orders", AgentSocket: filepath.Join(dir, "agent.sock"), SDSSocket: filepath.Join(dir, "sds.sock"),
+			AdminSocket: filepath.Join(dir, "own", "admin.sock"),
+		},
+		Dir: dir, LogFile: filepath.Join(t.TempDir(), "log"), User: user,
+	}})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	for {
+		for _, st := range s.States() {
+			if st.Error != "" {
+				return st.Error
+			}
+		}
+		select {
+		case <-started:
+			return ""
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// victim is a file that is not the workload's.
+func victim(t *testing.T) (path string, unchanged func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(path, []byte("secret"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	before := stat(t, path)
+	return path, func() {
+		t.Helper()
+		body, err := os.ReadFile(path)
+		if err != nil || string(body) != "secret" {
+			t.Errorf("the file that a link led to now holds %.40q, %v", body, err)
+		}
+		if after := stat(t, path); after.Uid != before.Uid || after.Gid != before.Gid || after.Mode != before.Mode {
+			t.Errorf("the file that a link led to has another owner or mode: %d:%d %o", after.Uid, after.Gid, after.Mode)
+		}
+	}
+}
+
+func stat(t *testing.T, path string) *syscall.Stat_t {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return &st
+}
+
+// A workload with a user of its own kills its sidecar and puts a link where the next one's bootstrap file is written with our rights.
+func TestBootstrapIsNotWrittenThroughALink(t *testing.T) {
+	dir := t.TempDir()
+	target, unchanged := victim(t)
+	if err := os.Symlink(target, filepath.Join(dir, "bootstrap.json")); err != nil {
+		t.Fatal(err)
+	}
+	user := &envoy.User{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+	if why := startAs(t, dir, user); why != "" {
+		t.Fatalf("not started: %s", why)
+	}
+	unchanged()
+	if st := stat(t, filepath.Join(dir, "bootstrap.json")); st.Mode&syscall.S_IFMT != syscall.S_IFREG || st.Mode&0o777 != 0o600 {
+		t.Errorf("bootstrap.json has mode %o", st.Mode)
+	}
+}
+
+func TestProxyDirectoryMustBeOurs(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	user := &envoy.User{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+	if why := startAs(t, dir, user); !strings.Contains(why, "only its owner") {
+		t.Errorf("started in a directory that anybody may write: %q", why)
+	}
+}
+
+// Links that the workload makes in the one directory that is its own lead nowhere.
+func TestOwnDirectoryOfAProxyIsNotALink(t *testing.T) {
+	dir, target := t.TempDir(), t.TempDir()
+	if err := os.Symlink(target, filepath.Join(dir, "own")); err != nil {
+		t.Fatal(err)
+	}
+	before := stat(t, target)
+	uid := uint32(os.Geteuid())
+	if uid == 0 {
+		uid = 65533 // another user's, as in production
+	}
+	startAs(t, dir, &envoy.User{UID: uid, GID: uint32(os.Getegid())})
+	if after := stat(t, target); after.Uid != before.Uid {
+		t.Errorf("the directory that a link led to was given to user %d", after.Uid)
+	}
+}
