@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -30,6 +31,9 @@ const (
 	maxConnections = 20_000
 	// maxChecks in flight: Envoy's default of 1,024 would answer 503 long before the Check server is busy.
 	maxChecks = 100_000
+	// maxRegex is RE2's size of the regular expression for the longest path of a route (1,024 characters, each of which may be written in
+	// two ways), with room. Envoy's default of 100 would let one long path keep the routes of a whole listener from being taken.
+	maxRegex = 1 << 16
 )
 
 // Node says which proxy a bootstrap is for and where its agent is.
@@ -65,8 +69,15 @@ func Bootstrap(n Node) ([]byte, error) {
 		ResourceApiVersion:    corev3.ApiVersion_V3,
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
 	}
+	runtime, err := structpb.NewStruct(map[string]any{"re2.max_program_size.error_level": maxRegex})
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap of %s: %w", n.ID, err)
+	}
 	b := &bootstrapv3.Bootstrap{
 		Node: &corev3.Node{Id: n.ID, Cluster: "credence"},
+		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
+			Name: "credence", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtime},
+		}}},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: adsSource(), CdsConfig: ads, LdsConfig: proto.CloneOf(ads),
 		},

@@ -123,6 +123,7 @@ var changeRows = []apiRow{
 	{name: "prefix with slash taken away", to: "GET rewrite.test /away/", want: "rewrite-away", seen: "rewrite.test /"},
 	{name: "empty replacement", to: "GET rewrite.test /empty/x", want: "rewrite-empty", seen: "rewrite.test /x"},
 	{name: "empty replacement, prefix alone", to: "GET rewrite.test /empty", want: "rewrite-empty", seen: "rewrite.test /"},
+	{name: "a long prefix taken away", to: "GET rewrite.test /" + strings.Repeat("a.b/", 200) + "c/d", want: "rewrite-long", seen: "rewrite.test /d"},
 	{name: "root replaced", to: "GET rewrite-root.test /x", want: "rewrite-root", seen: "rewrite-root.test /base/x"},
 	{name: "whole path", to: "GET rewrite.test /full/x?q=1", want: "rewrite-full", seen: "rewrite.test /one/two?q=1"},
 	{name: "whole path by the root", to: "GET rewrite.test /gone/x", want: "rewrite-full-root", seen: "rewrite.test /"},
