@@ -91,7 +91,7 @@ func locate(flag string) (string, error) {
 	}
 	for _, dir := range starts {
 		for ; ; dir = filepath.Dir(dir) {
-			if path := filepath.Join(dir, Folder, "envoy"); executable(path) && ours(path) {
+			if path := filepath.Join(dir, Folder, "envoy"); executable(path) && ours(filepath.Dir(path)) && ours(path) {
 				return path, nil
 			}
 			if dir == filepath.Dir(dir) {
@@ -110,7 +110,7 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// ours refuses a binary that another user could have put into a folder above the working directory.
+// ours refuses a binary, and its folder, that another user could have put above the working directory.
 func ours(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/credence-mesh/credence/internal/durable"
 )
 
 const recordsFormat = 1
@@ -75,16 +77,10 @@ func (r *records) save() error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(r.file), ".proxies-*")
-	if err != nil {
+	if err := durable.WriteFile(r.file, body, 0o600); err != nil {
 		return fmt.Errorf("recording the proxies: %w", err)
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	_, err = tmp.Write(body)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("recording the proxies: %w", err)
-	}
-	return os.Rename(tmp.Name(), r.file)
+	return nil
 }
 
 // endSurvivors ends the proxies of an earlier run that still live and waits for their death: two Envoys on one port would silently

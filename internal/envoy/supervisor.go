@@ -30,7 +30,8 @@ type Proxy struct {
 	// Dir is the proxy's directory. It is ours alone to write, so that nothing done there with our rights can be led elsewhere; the
 	// bootstrap file lies in it. With a User the admin socket is in a directory below, which is given to that user.
 	Dir string
-	// LogFile receives what the process prints; it is begun anew at every start of the product.
+	// LogFile receives what the process prints, access log included. It is begun anew at every start of the product and whenever it has
+	// grown to Options.LogLimit; what it held before is in LogFile.1.
 	LogFile string
 	// User is whose process it is; nil: the user who runs Credence.
 	User *User
@@ -56,6 +57,8 @@ type Options struct {
 	Ended func(id string, pid int)
 	// Concurrency is the number of worker threads of each Envoy; 0: 1.
 	Concurrency int
+	// LogLimit is how many bytes a LogFile grows to; 0: 16 MiB.
+	LogLimit int64
 }
 
 // State of one proxy for people.
@@ -77,6 +80,7 @@ type Supervisor struct {
 	mu     sync.Mutex
 	wanted map[string]Proxy
 	states map[string]State
+	begun  map[string]bool // log files of this run of the product
 }
 
 // NewSupervisor ends the survivors of an earlier run of the product (it waits for their death) and returns a Supervisor that runs nothing yet.
@@ -85,9 +89,12 @@ func NewSupervisor(ctx context.Context, opts Options) (*Supervisor, error) {
 	if err := rec.endSurvivors(ctx, opts.Log); err != nil {
 		return nil, err
 	}
+	if opts.LogLimit <= 0 {
+		opts.LogLimit = logLimit
+	}
 	return &Supervisor{
 		opts: opts, records: rec, wake: make(chan struct{}, 1),
-		wanted: map[string]Proxy{}, states: map[string]State{},
+		wanted: map[string]Proxy{}, states: map[string]State{}, begun: map[string]bool{},
 	}, nil
 }
 
@@ -126,6 +133,7 @@ type running struct {
 func (s *Supervisor) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { s.boundLogs(ctx) })
 	active := map[string]*running{}
 	for {
 		select {
@@ -208,9 +216,11 @@ func (s *Supervisor) once(ctx context.Context, p Proxy) error {
 		return err
 	}
 	pid := child.cmd.Process.Pid
-	ended := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { ended <- child.cmd.Wait() })
+	wg.Go(func() {
+		child.err = child.cmd.Wait()
+		close(child.ended)
+	})
 	defer wg.Wait()
 	defer func() {
 		if s.opts.Ended != nil {
@@ -223,12 +233,16 @@ func (s *Supervisor) once(ctx context.Context, p Proxy) error {
 		s.setState(p.Node.ID, func(st *State) { st.PID, st.Since, st.Error = pid, time.Now(), "" })
 		s.opts.Log.Info("a proxy was started", "proxy", p.Node.ID, "pid", pid)
 		select {
-		case err = <-ended:
-			return errors.Join(fmt.Errorf("envoy of %s ended by itself", p.Node.ID), err, s.records.remove(pid))
+		case <-child.ended:
+			how := "exit status 0"
+			if child.err != nil {
+				how = child.err.Error()
+			}
+			return errors.Join(fmt.Errorf("envoy of %s ended by itself (%s): see %s", p.Node.ID, how, p.LogFile), s.records.remove(pid))
 		case <-ctx.Done():
 		}
 	}
-	stop(child.cmd.Process, ended)
+	child.stop()
 	return errors.Join(err, s.records.remove(pid))
 }
 
@@ -236,6 +250,9 @@ func (s *Supervisor) once(ctx context.Context, p Proxy) error {
 type child struct {
 	cmd  *exec.Cmd
 	gate *os.File
+	// ended is closed once err says how the process ended.
+	ended chan struct{}
+	err   error
 }
 
 // shim holds the process back until its record is on disk and its pid is known to attestation: the pid stays the same over exec. Where
@@ -243,7 +260,7 @@ type child struct {
 const shim = `read -r _ <&3 || exit 70; exec "$@" 3<&-`
 
 func (s *Supervisor) launch(p Proxy, config string) (*child, error) {
-	out, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	out, err := s.openLog(p)
 	if err != nil {
 		return nil, fmt.Errorf("log of %s: %w", p.Node.ID, err)
 	}
@@ -270,15 +287,11 @@ func (s *Supervisor) launch(p Proxy, config string) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.User != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.User.UID, Gid: p.User.GID, Groups: []uint32{}}
-		// Envoy opens /dev/stdout anew for its access log.
-		if err := out.Chown(int(p.User.UID), int(p.User.GID)); err != nil {
-			return nil, errors.Join(fmt.Errorf("log of %s: %w", p.Node.ID, err), gate.Close())
-		}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting envoy of %s: %w", p.Node.ID, err), gate.Close())
 	}
-	return &child{cmd: cmd, gate: gate}, nil
+	return &child{cmd: cmd, gate: gate, ended: make(chan struct{})}, nil
 }
 
 func (s *Supervisor) release(p Proxy, c *child) error {
@@ -295,12 +308,12 @@ func (s *Supervisor) release(p Proxy, c *child) error {
 	return err
 }
 
-func stop(p *os.Process, ended <-chan error) {
-	_ = p.Signal(syscall.SIGTERM)
+func (c *child) stop() {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-ended:
+	case <-c.ended:
 	case <-time.After(stopPatience):
-		_ = p.Kill()
-		<-ended
+		_ = c.cmd.Process.Kill()
+		<-c.ended
 	}
 }
