@@ -45,7 +45,7 @@ fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh $${FUZZTIME:-30s}
 
 bench: ## benchmarks, each beside its limit
-	@go test -run '^$$' -bench . -benchmem ./extauthz/... ./policy/... ./controlplane/... ./identity/...
+	@go test -p 1 -run '^$$' -bench . -benchtime 0.3s -count 5 ./extauthz/... ./policy/... ./controlplane/... ./identity/... | tee /dev/stderr | awk -f scripts/benchtable.awk
 
 golden: ## rewrites the golden files; read the diff
 	@go test ./policy/... ./manifests/... -update

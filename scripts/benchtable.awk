@@ -1,0 +1,45 @@
+# Prints the figures of `go test -bench` beside their limits; of several runs the best counts, as what else the machine does only makes
+# them worse. Input: the output of the benchmarks. A limit that is missed fails nothing.
+    name = $1
+    sub(/^Benchmark/, "", name)
+    sub(/-[0-9]+$/, "", name)
+    for (i = 3; i < NF; i += 2)
+        if (!((name, $(i + 1)) in value) || $i < value[name, $(i + 1)]) value[name, $(i + 1)] = $i + 0
+}
+/^cpu:/ { cpu = substr($0, 6) }
+/^(FAIL|---)/ { failed = 1 }
+
+function row(what, has, figure, unit, limit, over) {
+    if (!has) { printf "%-52s %12s\n", what, "not measured"; return }
+    printf "%-52s %8.2f %-5s %s%8.2f %-5s %s\n", what, figure, unit, over ? ">=" : "<=", limit, unit, (over ? figure >= limit : figure <= limit) ? "" : "MISSED"
+}
+function ns(name) { return value[name, "ns/op"] }
+function cpuOf(name) { return value["Check/" name, "server-µs/op"] }
+function ratio(a, b) { return b ? a / b : 0 }
+function growth(shape, n, limit, what) {
+    what = "decide/" shape "/allow: growth from 10 to " n " rules"
+    row(what, ns("Decide/" shape "/allow/rules=10"), 100 * (ratio(ns("Decide/" shape "/allow/rules=" n), ns("Decide/" shape "/allow/rules=10")) - 1), "%", limit)
+}
+
+END {
+    printf "\n%-52s %14s %17s\n", "figure (" (cpu ? cpu : "unknown CPU") ")", "measured", "limit"
+    row("Check, cached token: server CPU", cpuOf("cached"), cpuOf("cached"), "µs", 25)
+    row("  of which an empty Check server takes", cpuOf("empty"), cpuOf("empty"), "µs", 18)
+    row("  throughput, in parts of the empty server's", ns("Check/cached"), 100 * ratio(ns("Check/empty"), ns("Check/cached")), "%", 80, 1)
+    row("Check, denied (scope missing): server CPU", cpuOf("scope_missing"), cpuOf("scope_missing"), "µs", 1.1 * cpuOf("cached"))
+    row("Check, fresh RS256 token: server CPU less transport", cpuOf("fresh_RS256"), cpuOf("fresh_RS256") - cpuOf("empty"), "µs", 80)
+    row("Check, fresh ES256 token: server CPU less transport", cpuOf("fresh_ES256"), cpuOf("fresh_ES256") - cpuOf("empty"), "µs", 130)
+    row("fresh RS256 token, times the bare signature check", ns("Verify/fresh_RS256"), ratio(ns("Verify/fresh_RS256"), ns("BareSignature/RS256")), "x", 1.3)
+    row("fresh ES256 token, times the bare signature check", ns("Verify/fresh_ES256"), ratio(ns("Verify/fresh_ES256"), ns("BareSignature/ES256")), "x", 1.3)
+    row("forged RS256 token, times a good fresh one", ns("Verify/forged_RS256"), ratio(ns("Verify/forged_RS256"), ns("Verify/fresh_RS256")), "x", 1)
+    split("path peer claim", shapes, " ")
+    for (s = 1; s <= 3; s++) { growth(shapes[s], 1000, 5); growth(shapes[s], 100000, 20) }
+    split("100 1000 10000", sizes, " ")
+    for (s = 1; s <= 3; s++) {
+        n = sizes[s]
+        row("compile + translate of " n " routes", ns("Compile/" n) && ns("Translate/routes=" n), (ns("Compile/" n) + ns("Translate/routes=" n)) / 1e6, "ms", n / 10)
+    }
+    row("push of one changed route to 1000 delta clients", ns("Push"), ns("Push") / 1e6, "ms", 200)
+    row("SVIDs issued, in parts of bare CreateCertificate", ns("Issue/issue"), 100 * ratio(ns("Issue/bare"), ns("Issue/issue")), "%", 70, 1)
+    exit failed
+}
