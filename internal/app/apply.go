@@ -85,6 +85,8 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 		return nil
 	}
 	if err := a.openIdentity(ctx, set, proxiesEnded); err != nil {
+		// Nothing runs without identities, and a damaged CA does not heal by waiting.
+		a.group.Go(func() error { return err })
 		return err
 	}
 	if err := a.entitlements.Apply(set); err != nil {
@@ -127,7 +129,12 @@ func (a *app) openIdentity(ctx context.Context, set *policy.Set, proxiesEnded <-
 		return err
 	}
 	authority, err := ca.Open(ca.Options{Dir: a.state.file("ca"), TrustDomain: td, TTL: set.Mesh.CATTL, Log: a.log})
-	if err != nil {
+	switch {
+	case errors.Is(err, ca.ErrCorrupt):
+		return fmt.Errorf("%w; restore it from a backup, or choose another state directory with --state-dir", err)
+	case errors.Is(err, ca.ErrTrustDomain):
+		return fmt.Errorf("%w; choose another state directory with --state-dir", err)
+	case err != nil:
 		return err
 	}
 	svids, err := keeper.New(keeper.Options{Authority: authority, TTL: set.Mesh.SVIDTTL, Log: a.log})
