@@ -1,5 +1,7 @@
 # Prints the figures of `go test -bench` beside their limits; of several runs the best counts, as what else the machine does only makes
 # them worse. Input: the output of the benchmarks. A limit that is missed fails nothing.
+
+/^Benchmark/ {
     name = $1
     sub(/^Benchmark/, "", name)
     sub(/-[0-9]+$/, "", name)
