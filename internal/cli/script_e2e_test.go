@@ -1,0 +1,82 @@
+//go:build e2e
+
+package cli_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/credence-mesh/credence/internal/envoy"
+)
+
+// TestScriptsOnEnvoy runs the product as a user does.
+func TestScriptsOnEnvoy(t *testing.T) {
+	real, err := envoy.Find(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "e2e"), RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			if err := isolate(env); err != nil {
+				return err
+			}
+			env.Setenv("CREDENCE_ENVOY", real.Path)
+			run, err := os.MkdirTemp("", "run") // a socket path has 107 bytes
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = os.RemoveAll(run) })
+			env.Setenv("RUN", run)
+			var free []net.Listener // held until all are known, so that they differ
+			for _, name := range []string{"PORT1", "PORT2", "PORT3", "PORT4"} {
+				l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+				free = append(free, l)
+			}
+			for _, l := range free {
+				if err := l.Close(); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "expand": expand, "until": until},
+	})
+}
+
+// expand replaces $NAME in files: expand file...
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, file := range args {
+		body := os.Expand(ts.ReadFile(file), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(body), 0o600))
+	}
+}
+
+// until runs a program again and again until what it prints contains the words: until 'words' program [args...]
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until words program [args...]")
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for time.Now().Before(deadline) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("it never printed %q", args[0])
+}
