@@ -31,7 +31,7 @@ var rules = []rule{
 	{"identity", []string{"identity"}, "services import it: it must not bring the product along"},
 	{"internal/golden", nil, "a test tool depends on nothing it tests"},
 	{"internal/devissuer", []string{"internal/devissuer"}, "a stand-in for foreign issuers shares no code with what verifies it"},
-	{"internal/envoy", []string{"policy", "controlplane/xds", "internal/envoy"}, "processes are run whatever they serve"},
+	{"internal/envoy", []string{"policy", "controlplane/xds", "internal/envoy", "internal/durable"}, "processes are run whatever they serve"},
 	{"examples", []string{"identity", "examples"}, "an example is what a stranger could write: it sees public packages only"},
 }
 
