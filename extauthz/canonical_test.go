@@ -61,7 +61,7 @@ func TestCanonicalHost(t *testing.T) {
 	r.Publish(set, 2)
 	for host, want := range map[string]string{
 		"a.test": "allowed", "A.TEST": "allowed", "A.Test:8443": "allowed", "a.test:0": "allowed", "x.b.test": "allowed", "y.x.b.test:1": "allowed",
-		"[::1]": "allowed", "[::1]:80": "allowed", "127.0.0.1:9": "allowed", "a_b": "allowed",
+		"[::1]": "allowed", "[::1]:80": "allowed", "[0:0::1]": "allowed", "[0000:0000:0000:0000:0000:0000:0000:0001]:80": "allowed", "127.0.0.1:9": "allowed", "a_b": "allowed",
 		"b.test": "no_rule_matches", "ab.test": "no_rule_matches", "c.test": "no_rule_matches",
 		"": "host_invalid", ".": "host_invalid", "a.test.": "host_invalid", ".a.test": "host_invalid", "a..test": "host_invalid",
 		"a.test:": "host_invalid", "a.test:x": "host_invalid", "a.test:80:80": "host_invalid", "a.test:99999": "host_invalid", "a.test:+1": "host_invalid",

@@ -11,7 +11,7 @@ const (
 	maxLabel = 63
 )
 
-// parseHost reads Host strictly and returns it in lower case without port. Envoy passes on joined, empty and mangled hosts, cuts ports
+// parseHost reads Host strictly and returns it in lower case without port, an IPv6 address in brackets and RFC 5952's form. Envoy passes on joined, empty and mangled hosts, cuts ports
 // whatever they are, and matches a '*' virtual host with them; a host that is not a name or an IP address is refused here. Underscores are
 // accepted: container names have them and no reader takes them for something else.
 func parseHost(raw string) (string, bool) {
@@ -63,7 +63,8 @@ func parseIPv6(raw string) (string, bool) {
 	if err != nil || !addr.Is6() || addr.Zone() != "" {
 		return "", false
 	}
-	return strings.ToLower(raw[:end+1]), true
+	// One address has many spellings: a rule against "[::1]" must hold for "[0::1]" too.
+	return "[" + addr.String() + "]", true
 }
 
 func validPort(s string) bool {

@@ -48,8 +48,9 @@ func (s side) mutations() []*mutationv3.HeaderMutation {
 	ms := []*mutationv3.HeaderMutation{
 		withoutPrefix("x-credence-"), withoutPrefix("x-envoy-"),
 		without("txn-token"), without("proxy-authorization"),
-		// A framework that honours it would run another method than the one that was judged.
-		without("x-http-method-override"),
+		// A framework that honours one of these would run another method, or another path, than the one that was judged.
+		without("x-http-method-override"), without("x-http-method"), without("x-method-override"),
+		without("x-original-url"), without("x-rewrite-url"),
 	}
 	if s == fromOutside {
 		// The gateway's Envoy writes these anew; inside the mesh they are a gateway's word.

@@ -85,12 +85,13 @@ func TestGatewayServes(t *testing.T) {
 		res := g.get(t, "http://"+g.plain+"/headers", "x.test", http.Header{
 			"X-Credence-Subject": {"root"}, "X-Credence-Scopes": {"all"}, "X_credence_peer": {"root"}, "X-Envoy-Original-Path": {"/"},
 			"X-Forwarded-For": {"9.9.9.9"}, "X-Forwarded-Host": {"evil"}, "X-Real-Ip": {"9.9.9.9"}, "Txn-Token": {"t"},
-			"X-Http-Method-Override": {"DELETE"}, "X-Forwarded-Client-Cert": {"URI=spiffe://mesh.test/x"}, "Cookie": {"a=b"}, "X-Set": {"client"},
+			"X-Http-Method-Override": {"DELETE"}, "X-Http-Method": {"DELETE"}, "X-Method-Override": {"DELETE"},
+			"X-Original-Url": {"/admin"}, "X-Rewrite-Url": {"/admin"}, "X-Forwarded-Client-Cert": {"URI=spiffe://mesh.test/x"}, "Cookie": {"a=b"}, "X-Set": {"client"},
 		})
 		for name, want := range map[string]string{
 			"X-Credence-Subject": "alice", "X-Credence-Scopes": "", "X_credence_peer": "", "X-Envoy-Original-Path": "",
 			"X-Forwarded-Host": "", "X-Real-Ip": "", "Txn-Token": "",
-			"X-Http-Method-Override": "", "X-Forwarded-Client-Cert": "", "Cookie": "", "X-Set": "100%", "X-Forwarded-Proto": "http",
+			"X-Http-Method-Override": "", "X-Http-Method": "", "X-Method-Override": "", "X-Original-Url": "", "X-Rewrite-Url": "", "X-Forwarded-Client-Cert": "", "Cookie": "", "X-Set": "100%", "X-Forwarded-Proto": "http",
 		} {
 			if got := res.header.Get("Upstream-" + name); got != want {
 				t.Errorf("%s: upstream got %q, want %q", name, got, want)

@@ -156,7 +156,10 @@ func TestForgedHeadersGoEarly(t *testing.T) {
 	for c, proxy := range proxies {
 		for where, m := range managers(t, translate(t, mesh(), proxy)) {
 			config := string(m.GetEarlyHeaderMutationExtensions()[0].GetTypedConfig().GetValue())
-			for _, prefix := range []string{"x-credence-", "x-envoy-", "proxy-authorization"} {
+			for _, prefix := range []string{
+				"x-credence-", "x-envoy-", "proxy-authorization", "txn-token",
+				"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
+			} {
 				if !strings.Contains(config, prefix) {
 					t.Errorf("%s %s: %s stays", c, where, prefix)
 				}

@@ -288,3 +288,25 @@ spec:
 		}
 	}
 }
+
+// Check writes an IPv6 host in one way only: a rule that is written in another must still be about that host.
+func TestRuleHostsAreWrittenAsCheckWritesThem(t *testing.T) {
+	set, _ := compiled(t, `
+apiVersion: credence.mesh/v1alpha1
+kind: Mesh
+metadata: {name: mesh}
+spec: {trustDomain: example.org}
+---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: p}
+spec:
+  targetRefs: [{group: credence.mesh, kind: Mesh, name: mesh}]
+  rules:
+    - {name: r, action: deny, to: [{hosts: ["::1", "0:0::2", "2001:DB8::0", "127.0.0.1", "a.test", "*.b.test"]}]}
+`)
+	want := []string{"[::1]", "[::2]", "[2001:db8::]", "127.0.0.1", "a.test", "*.b.test"}
+	if d := cmp.Diff(want, set.Policies[0].Rules[0].To[0].Hosts); d != "" {
+		t.Error(d)
+	}
+}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -120,9 +121,17 @@ func (c *compiler) operation(in *v1alpha1.RuleOperation, at place) (policy.Opera
 		out.Paths = append(out.Paths, pattern)
 	}
 	for _, h := range in.Hosts {
-		out.Hosts = append(out.Hosts, strings.ToLower(h))
+		out.Hosts = append(out.Hosts, ruleHost(h))
 	}
 	return out, good
+}
+
+// ruleHost is a host as Check sees it: in lower case, IPv6 addresses in brackets and in one spelling.
+func ruleHost(h string) string {
+	if addr, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil && addr.Is6() {
+		return "[" + addr.String() + "]"
+	}
+	return strings.ToLower(h)
 }
 
 // pathPattern parses "/a/b" and "/a/*". Segments are literal: a pattern holds no percent-encoding.
