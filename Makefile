@@ -15,7 +15,7 @@ help: ## this list
 doctor: ## says everything that this machine lacks, with one line to install it
 	@scripts/doctor.sh
 
-build: ## bin/credence and the services of the examples
+build: ## bin/credence
 	@echo "building credence"
 	@mkdir -p bin
 	@go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
