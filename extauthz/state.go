@@ -10,6 +10,10 @@ import (
 // retirement is how long the id of a vanished route stays answerable for a proxy that has not acknowledged a configuration without it.
 const retirement = 60 * time.Second
 
+// inFlight is how long a route that its proxy has not any more is still asked about by requests that took it before: ext_authz's
+// timeout of 1 s, and as much again.
+const inFlight = 2 * time.Second
+
 // state is all that a Check depends on. It is immutable and loaded once per Check.
 type state struct {
 	index *decide.Index
@@ -45,8 +49,8 @@ func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) *d
 
 // Publish makes set the one that decides, from the next Check on; Checks that have begun end with the Set that they began with. It must be
 // called before any proxy hears of the Set. Route ids that set has not any more stay answerable, by the rules that they had last and by the
-// deny rules of today, until Acknowledged has been called for their proxy with this generation or a later one, or 60 s have passed.
-// Generations grow. The Set is kept, not copied. Safe for concurrent use.
+// deny rules of today, until two seconds after Acknowledged has been called for their proxy with this generation or a later one, or 60 s
+// have passed. Generations grow. The Set is kept, not copied. Safe for concurrent use.
 func (s *Server) Publish(set *policy.Set, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -83,7 +87,7 @@ func (s *state) retire(old *state, generation uint64, now time.Time) {
 }
 
 // Acknowledged tells that proxy runs a configuration of this generation, or a later one, and nothing older: route ids of it that had
-// vanished by then are forgotten. Safe for concurrent use.
+// vanished by then are forgotten once requests that are on their way have ended (two seconds). Safe for concurrent use.
 func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -91,9 +95,13 @@ func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
 	if old == nil || len(old.retired) == 0 {
 		return
 	}
+	now := s.now()
 	next := &state{index: old.index, trust: old.trust, retired: make(map[policy.RouteID]retired, len(old.retired))}
 	for id, r := range old.retired {
-		if r.last.Proxy() != proxy || r.since > generation {
+		if end := now.Add(inFlight); r.last.Proxy() == proxy && r.since <= generation && end.Before(r.until) {
+			r.until = end
+		}
+		if now.Before(r.until) {
 			next.retired[id] = r
 		}
 	}

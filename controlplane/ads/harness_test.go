@@ -68,6 +68,7 @@ func newFixture(t testing.TB, change ...func(*ads.Options)) *fixture {
 	o := ads.Options{
 		Callers:      attested{},
 		Gate:         time.Hour,
+		Grace:        -1,
 		Acknowledged: func(p policy.ProxyID, g uint64) { f.acks <- acknowledgement{p, g} },
 		Rejected: func(r ads.Rejection) {
 			f.mu.Lock()

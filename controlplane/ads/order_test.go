@@ -28,6 +28,22 @@ func (f *fixture) start(t *testing.T, clusterName, listenerName, routeName strin
 	return c
 }
 
+// A request that waits for its Check has its old route and looks its cluster up afterwards.
+func TestXD12_RemovalsWaitForRequestsInFlight(t *testing.T) {
+	const grace = 60 * time.Millisecond
+	f := newFixture(t, func(o *ads.Options) { o.Grace = grace })
+	f.server.SetView(edge, 1, view(t, cluster(t, "old", "1"), endpoints(t, "old", "1"), listener(t, "l", "1"), route(t, "r", "1")))
+	c := f.start(t, "old", "l", "r")
+	f.server.SetView(edge, 2, view(t, listener(t, "l", "1"), route(t, "r", "2")))
+	rds := check(t, c.next(), ads.RouteType, names("r@2"), nil)
+	acknowledged := time.Now()
+	c.ack(rds)
+	check(t, c.next(), ads.EndpointType, nil, names("old"))
+	if waited := time.Since(acknowledged); waited < grace {
+		t.Errorf("removals came %v after the routes were acknowledged, want %v at least", waited, grace)
+	}
+}
+
 func TestXD12_DeltaMakeBeforeBreak(t *testing.T) {
 	f := newFixture(t)
 	f.server.SetView(edge, 1, view(t, cluster(t, "old", "1"), endpoints(t, "old", "1"), listener(t, "l", "1"), route(t, "r", "1")))

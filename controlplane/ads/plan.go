@@ -34,6 +34,20 @@ func (p *plan) wait(urls ...string) bool {
 	return waiting
 }
 
+// inFlight reports whether requests may still run that took their route before it changed: one that waits for its Check looks its
+// cluster up only afterwards, and gets 503 where that is gone.
+func (p *plan) inFlight() bool {
+	if p.s.calm.IsZero() {
+		p.s.calm = p.now
+	}
+	due := p.s.calm.Add(p.s.grace)
+	if !due.After(p.now) {
+		return false
+	}
+	p.at(due)
+	return true
+}
+
 func (p *plan) at(t time.Time) {
 	if p.until.IsZero() || t.Before(p.until) {
 		p.until = t

@@ -23,6 +23,7 @@ type Callers interface {
 // Defaults of Options.
 const (
 	DefaultGate       = 5 * time.Second
+	DefaultGrace      = 2 * time.Second
 	DefaultMaxMessage = 2 << 20
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	Now func() time.Time
 	// Gate is how long the next step of a change waits for the ACK of the one before; DefaultGate when 0.
 	Gate time.Duration
+	// Grace is how long removals wait after the ACK of all changes, for requests that are on their way: longer than ext_authz may take.
+	// DefaultGrace when 0, none when negative.
+	Grace time.Duration
 	// MaxMessage is the size in bytes above which a delta response is split; DefaultMaxMessage when 0.
 	MaxMessage int
 	// Acknowledged is called when every open stream of a proxy runs generation completely: of each type the newest content was
@@ -72,6 +76,9 @@ func New(o Options) *Server {
 	}
 	if o.Gate == 0 {
 		o.Gate = DefaultGate
+	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
 	}
 	if o.MaxMessage == 0 {
 		o.MaxMessage = DefaultMaxMessage

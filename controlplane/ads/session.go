@@ -57,13 +57,16 @@ type outcome struct {
 type session struct {
 	delta    bool
 	gate     time.Duration
+	grace    time.Duration
 	maxBytes int
 	prefix   string
 	counter  uint64
 
 	view       *View
 	generation uint64
-	types      map[string]*subscription
+	// calm is since when nothing refers to what is left to remove; zero: something may, or nothing is left.
+	calm  time.Time
+	types map[string]*subscription
 	// past is what earlier streams of the proxy left behind.
 	past past
 	// warming are the endpoints of clusters that were sent to a reconnecting client before it asked for endpoints.
@@ -213,15 +216,21 @@ func (s *session) next(now time.Time) ([]response, time.Time) {
 	p.change(ListenerType)
 	p.change(RouteType)
 	if !p.removals() {
+		s.calm = time.Time{}
 		p.done()
 		return p.responses, p.until
 	}
 	if p.wait(ClusterType, EndpointType, ListenerType, RouteType) {
+		s.calm = time.Time{}
+		return p.responses, p.until
+	}
+	if p.inFlight() {
 		return p.responses, p.until
 	}
 	p.remove(RouteType)
 	p.remove(EndpointType)
 	p.remove(ClusterType)
+	s.calm = time.Time{}
 	p.done()
 	return p.responses, p.until
 }

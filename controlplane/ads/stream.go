@@ -59,7 +59,7 @@ func (s *Server) serve(t transport, delta bool) error {
 	st := &stream{
 		id: id, wake: make(chan struct{}, 1), removed: make(chan struct{}),
 		session: &session{
-			delta: delta, gate: s.o.Gate, maxBytes: s.o.MaxMessage, prefix: rand.Text()[:12], types: map[string]*subscription{},
+			delta: delta, gate: s.o.Gate, grace: s.o.Grace, maxBytes: s.o.MaxMessage, prefix: rand.Text()[:12], types: map[string]*subscription{},
 		},
 	}
 	messages := make(chan message)
