@@ -74,7 +74,7 @@ func (p *Process) readExe(ctx context.Context, exe *os.File, a *Attributes) erro
 		return err
 	}
 	a.Path, a.Note = p.path(before)
-	sum, note, err := p.hashes.sum(ctx, exe, before)
+	sum, note, err := p.hashes.sum(ctx, exe, before, p.uid)
 	if err != nil {
 		return err
 	}

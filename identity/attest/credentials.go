@@ -14,13 +14,16 @@ import (
 const protocol = "unix-peer"
 
 // Credentials returns gRPC server credentials for unix sockets: every connection is bound to the process that opened it. A connection whose process
-// can't be told is refused; a connection ends when its process does. There is no encryption, and a client needs no credentials
+// can't be told is refused, as are more than 512 of one user at a time; a connection ends when its process does. There is no encryption, and a client needs no credentials
 // (SPIFFE Workload Endpoint §3.1, §5).
 func Credentials() credentials.TransportCredentials {
 	return &transport{hashes: newHashes()}
 }
 
-type transport struct{ hashes *hashes }
+type transport struct {
+	hashes *hashes
+	users  users
+}
 
 var _ credentials.TransportCredentials = (*transport)(nil)
 
@@ -55,11 +58,15 @@ func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if err != nil {
 		return nil, nil, fmt.Errorf("attest the peer: %w", err)
 	}
-	c := &conn{UnixConn: uc, process: p}
+	if !t.users.enter(p.uid) {
+		p.close()
+		return nil, nil, fmt.Errorf("attest the peer: %w (uid %d)", errTooMany, p.uid)
+	}
+	c := &conn{UnixConn: uc, process: p, leave: func() { t.users.leave(p.uid) }}
 	c.watch.Go(func() {
 		// The socket may outlive the process: handed to another or inherited.
 		if p.wait() {
-			_ = uc.Close() //nolint:errcheck // gRPC sees the closed connection
+			_ = uc.Close()
 		}
 	})
 	return c, info{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, process: p}, nil
@@ -82,6 +89,7 @@ type conn struct {
 	*net.UnixConn
 
 	process *Process
+	leave   func()
 	watch   sync.WaitGroup
 	once    sync.Once
 	err     error
@@ -95,6 +103,7 @@ func (c *conn) Close() error {
 		}
 		c.process.close()
 		c.watch.Wait()
+		c.leave()
 	})
 	return c.err
 }

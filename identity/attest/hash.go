@@ -47,21 +47,27 @@ func identityOfInfo(info os.FileInfo) (fileID, bool) {
 
 // hashes caches the hashes of executables.
 type hashes struct {
-	mu   sync.Mutex
-	sums map[fileID]string
+	turns turns
+	mu    sync.Mutex
+	sums  map[fileID]string
 }
 
 func newHashes() *hashes { return &hashes{sums: map[fileID]string{}} }
 
-// sum returns the hash of an open file, or a note why there is none.
-func (h *hashes) sum(ctx context.Context, f *os.File, id fileID) (sum, note string, err error) {
+// sum returns the hash of an open file, or a note why there is none. Of each user one file at a time is hashed.
+func (h *hashes) sum(ctx context.Context, f *os.File, id fileID, uid uint32) (sum, note string, err error) {
 	if id.size > maxExe {
 		return "", fmt.Sprintf("its executable has %d bytes; more than %d are not hashed", id.size, maxExe), nil
 	}
-	h.mu.Lock()
-	sum, ok := h.sums[id]
-	h.mu.Unlock()
-	if ok {
+	if sum, ok := h.known(id); ok {
+		return sum, "", nil
+	}
+	done, err := h.turns.take(ctx, uid)
+	if err != nil {
+		return "", "", err
+	}
+	defer done()
+	if sum, ok := h.known(id); ok {
 		return sum, "", nil
 	}
 	digest := sha256.New()
@@ -92,4 +98,11 @@ func (h *hashes) sum(ctx context.Context, f *os.File, id fileID) (sum, note stri
 	}
 	h.sums[id] = sum
 	return sum, "", nil
+}
+
+func (h *hashes) known(id fileID) (string, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sum, ok := h.sums[id]
+	return sum, ok
 }

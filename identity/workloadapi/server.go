@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -18,11 +17,19 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 const (
 	// DefaultRecheck is how often a stream asks for entitlement again although nothing was said to have changed.
 	DefaultRecheck = 30 * time.Second
+
+	// What one connection may cost: the socket is open to every user of the machine. Envoy opens a stream for each secret.
+	maxMessage = 1 << 20
+	maxStreams = 1024
+	maxHeaders = 64 << 10
+	handshake  = 5 * time.Second
 
 	header = "workload.spiffe.io"
 	prefix = "/SpiffeWorkloadAPI/"
@@ -96,11 +103,15 @@ func (s *Server) Register(g *grpc.Server) {
 	reflection.Register(g)
 }
 
-// ServerOptions returns what a gRPC server of the Workload API needs: the attestation of callers, and the refusal of requests of the API
+// ServerOptions returns what a gRPC server of the Workload API needs: the attestation of callers, limits, and the refusal of requests of the API
 // without the security header. Other services on the same socket need no header.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(attest.Credentials()),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.ConnectionTimeout(handshake),
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, i *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			if err := checkHeader(ctx, i.FullMethod); err != nil {
 				return nil, err
