@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/manifests/decode"
-	"github.com/google/go-cmp/cmp"
 )
 
 const head = "apiVersion: credence.mesh/v1alpha1\nkind: "

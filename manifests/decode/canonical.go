@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 	"reflect"
 
-	"github.com/credence-mesh/credence/manifests"
-	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	kjson "sigs.k8s.io/json"
+
+	"github.com/credence-mesh/credence/manifests"
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 // ErrNotCanonical is of bytes that no File of this version has made: damaged, of another key, or not valid any more.

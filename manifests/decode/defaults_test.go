@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/credence-mesh/credence/manifests/decode"
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"github.com/credence-mesh/credence/manifests/decode"
 )
 
 // schema is the part of an OpenAPI schema of a CRD that defaulting needs.

@@ -35,8 +35,8 @@ func (f *file) document(root *value) bool {
 	if !found {
 		group, version = "", apiVersion
 	}
-	if group == "" && kind == "List" {
-		return f.list(root)
+	if item, ok := strings.CutSuffix(kind, "List"); ok && (group == "" && item == "" || findKind(group, item) != nil) {
+		return f.list(root, apiVersion, item)
 	}
 	if f.count++; f.count > MaxObjects {
 		return true // the caller refuses the file
@@ -44,7 +44,8 @@ func (f *file) document(root *value) bool {
 	return f.object(root, group, version, kind)
 }
 
-func (f *file) list(root *value) bool {
+// list takes the items of a v1 List or of a typed one ("HTTPRouteList"), whose items need not say what they are.
+func (f *file) list(root *value, apiVersion, kind string) bool {
 	items := root.get("items")
 	if items == nil || items.kind != kindList {
 		f.report(root.pos, "no-items", "a List without a list of items", "add items")
@@ -52,6 +53,10 @@ func (f *file) list(root *value) bool {
 	}
 	named := true
 	for _, item := range items.items {
+		if kind != "" {
+			item.setDefault("apiVersion", apiVersion)
+			item.setDefault("kind", kind)
+		}
 		named = f.document(item) && named
 	}
 	return named

@@ -9,8 +9,9 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/credence-mesh/credence/manifests"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/credence-mesh/credence/manifests"
 )
 
 // Bounds of one file. A file beyond one of them is refused as a whole.
@@ -71,7 +72,7 @@ func (f *file) read(data []byte) bool {
 		return false
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	documents, ok := f.documents(data)
+	documents, ok := f.documents(fromJSON(data))
 	if !ok {
 		return false
 	}

@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/manifests/decode"
 	"github.com/credence-mesh/credence/manifests/v1alpha1"
-	"github.com/google/go-cmp/cmp"
 )
 
 const mesh = head + "Mesh\nmetadata: {name: x}\nspec: {trustDomain: a}\n"
@@ -27,13 +28,19 @@ func TestFileReadsWhatADirectoryMayHold(t *testing.T) {
 		{"BOM", "\ufeff" + mesh, []string{"Mesh x"}, nil},
 		{"CRLF", strings.ReplaceAll(mesh+"---\n"+mesh, "\n", "\r\n"), []string{"Mesh x", "Mesh x"}, nil},
 		{"JSON", item, []string{"Workload default/w"}, nil},
-		{"Lists in Lists", `{"apiVersion":"v1","kind":"List","items":[` + item + `,{"apiVersion":"v1","kind":"List","items":[` + item + `]}]}`,
-			[]string{"Workload default/w", "Workload default/w"}, nil},
-		{"foreign kinds, told of once each", "apiVersion: v1\nkind: Service\n---\napiVersion: v1\nkind: Service\n---\napiVersion: apps/v1\nkind: Deployment\n---\n" + mesh,
-			[]string{"Mesh x"}, []string{
+		{
+			"Lists in Lists", `{"apiVersion":"v1","kind":"List","items":[` + item + `,{"apiVersion":"v1","kind":"List","items":[` + item + `]}]}`,
+			[]string{"Workload default/w", "Workload default/w"},
+			nil,
+		},
+		{
+			"foreign kinds, told of once each", "apiVersion: v1\nkind: Service\n---\napiVersion: v1\nkind: Service\n---\napiVersion: apps/v1\nkind: Deployment\n---\n" + mesh,
+			[]string{"Mesh x"},
+			[]string{
 				"m.yaml:1:1: notice: objects of kind Service are not read [foreign-kind]",
 				"m.yaml:7:1: notice: objects of kind Deployment.apps are not read [foreign-kind]",
-			}},
+			},
+		},
 		{"merge keys", "apiVersion: credence.mesh/v1alpha1\nkind: Mesh\nmetadata: &m {name: q, labels: {a: b}}\nspec: {trustDomain: a}\n---\n" +
 			head + "Mesh\nmetadata:\n  <<: {labels: {a: b}, name: z}\n  name: x\nspec: {trustDomain: a}\n", []string{"Mesh q", "Mesh x"}, nil},
 		{"what servers own", head + `Mesh
@@ -55,6 +62,37 @@ status: {anything: [1]}
 				t.Errorf("diagnostics (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// JSON spells characters beyond U+FFFF as two escapes, which YAML does not know.
+func TestFileReadsTheEscapesOfJSON(t *testing.T) {
+	object := func(label string) string {
+		return `{"apiVersion":"credence.mesh/v1alpha1","kind":"Mesh","metadata":{"name":"x","annotations":{"a":"` + label + `"}},"spec":{"trustDomain":"a"}}`
+	}
+	for label, want := range map[string]string{
+		`\ud83d\ude00`:         "\U0001f600",
+		`a\uD83D\uDE00b\u00e9`: "a\U0001f600b\u00e9",
+		`\\ud83d\\ude00`:       `\ud83d\ude00`,
+		`\/\n`:                 "/\n",
+	} {
+		r := decode.File("m.json", []byte(object(label)))
+		if len(r.Objects) != 1 {
+			t.Errorf("%s: %v", label, r.Diagnostics)
+			continue
+		}
+		if got := r.Objects[0].Value.(*v1alpha1.Mesh).Annotations["a"]; got != want {
+			t.Errorf("%s is read as %q, want %q", label, got, want)
+		}
+	}
+	for _, label := range []string{`\ud83d`, `\ude00\ud83d`, `\ud83d\\ude00`} {
+		if r := decode.File("m.json", []byte(object(label))); r.Parsed || !manifests.HasErrors(r.Diagnostics) {
+			t.Errorf("half a character in %s was read", label)
+		}
+	}
+	if r := decode.File("m.yaml", []byte(head+"Mesh\nmetadata: {name: x, annotations: {a: '\\ud83d\\ude00'}}\nspec: {trustDomain: a}\n")); len(r.Objects) != 1 ||
+		r.Objects[0].Value.(*v1alpha1.Mesh).Annotations["a"] != `\ud83d\ude00` {
+		t.Errorf("a text of YAML was changed: %v", r.Diagnostics)
 	}
 }
 
@@ -121,9 +159,11 @@ func TestFromCanonicalRefusesWhatFileHasNotMade(t *testing.T) {
 	if _, err := decode.FromCanonical(other, o.Canonical, o.Pos); err == nil {
 		t.Error("another name was taken")
 	}
-	for _, text := range []string{"", "{}", "null", string(o.Canonical[:40]), strings.Replace(string(o.Canonical), `"a"`, `"A"`, 1),
+	for _, text := range []string{
+		"", "{}", "null", string(o.Canonical[:40]), strings.Replace(string(o.Canonical), `"a"`, `"A"`, 1),
 		strings.Replace(string(o.Canonical), `"trustDomain"`, `"x":1,"trustDomain"`, 1), " " + string(o.Canonical),
-		strings.Replace(string(o.Canonical), `"Mesh"`, `"Workload"`, 1)} {
+		strings.Replace(string(o.Canonical), `"Mesh"`, `"Workload"`, 1),
+	} {
 		if _, err := decode.FromCanonical(o.Key, []byte(text), o.Pos); err == nil {
 			t.Errorf("taken: %s", text)
 		}
@@ -131,11 +171,13 @@ func TestFromCanonicalRefusesWhatFileHasNotMade(t *testing.T) {
 }
 
 func FuzzFile(f *testing.F) {
-	for _, s := range []string{"", mesh, own("AuthPolicy", "  rules: []\n"), "a: &a [*a]", "\ufeff{}", "<<: [{a: b}]",
+	for _, s := range []string{
+		"", mesh, own("AuthPolicy", "  rules: []\n"), "a: &a [*a]", "\ufeff{}", "<<: [{a: b}]",
 		gateway("HTTPRoute", "  parentRefs: [{name: edge}]\n  rules: [{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]}]\n"),
 		gateway("Gateway", "  gatewayClassName: credence\n  listeners: [{name: a, port: 80, protocol: HTTP}]\n"),
 		gateway("ReferenceGrant", "  from: [{group: a, kind: b, namespace: c}]\n  to: [{group: a, kind: b}]\n"),
-		own("TokenIssuer", "  issuer: i\n  audiences: [a]\n  keys: {inline: '{\"keys\":[{}]}'}\n")} {
+		own("TokenIssuer", "  issuer: i\n  audiences: [a]\n  keys: {inline: '{\"keys\":[{}]}'}\n"),
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 // GatewayClass is the one class of Gateways that are ours.

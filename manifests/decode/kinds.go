@@ -3,8 +3,9 @@ package decode
 import (
 	"strings"
 
-	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 // kindSpec is one kind that can be decoded.

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 func validateRoute(r *gatewayv1.HTTPRoute) []v1alpha1.FieldError {

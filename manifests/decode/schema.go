@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/credence-mesh/credence/manifests"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/credence-mesh/credence/manifests"
 )
 
 // walker compares the values of one object with the Go type that they are for and tells of everything that does not fit.

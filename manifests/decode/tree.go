@@ -78,6 +78,13 @@ func (v *value) get(name string) *value {
 	return nil
 }
 
+// setDefault gives a mapping a text for a key that it does not have.
+func (v *value) setDefault(name, text string) {
+	if v.kind == kindMap && v.get(name) == nil {
+		v.entries = append(v.entries, entry{name: name, pos: v.pos, val: &value{kind: kindString, text: text, pos: v.pos}})
+	}
+}
+
 // without drops keys.
 func (v *value) without(names ...string) {
 	drop := func(name string) bool {
