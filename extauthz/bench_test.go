@@ -54,8 +54,10 @@ func (i idp) jwks() string {
 // mint makes one of the size that identity providers make: about 900 bytes.
 func (i idp) mint(b testing.TB, alg, jti, scope string) string {
 	now := time.Now().Unix()
-	claims, err := json.Marshal(map[string]any{"iss": "https://dev.test", "aud": "shop", "sub": "alice", "client_id": "cli", "jti": jti, "scope": scope,
-		"iat": now, "exp": now + 3600, "groups": strings.Split(strings.Repeat("some-group ", 15), " ")})
+	claims, err := json.Marshal(map[string]any{
+		"iss": "https://dev.test", "aud": "shop", "sub": "alice", "client_id": "cli", "jti": jti, "scope": scope,
+		"iat": now, "exp": now + 3600, "groups": strings.Split(strings.Repeat("some-group ", 15), " "),
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -83,8 +83,10 @@ func newBenchServer(keys string, fresh bool) (*extauthz.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	issuer := policy.Issuer{Name: dev, Issuer: "https://dev.test", Audiences: []string{"shop"}, Algorithms: []string{"RS256", "ES256"}, Strict: true,
-		Keys: policy.KeySource{Inline: keys}}
+	issuer := policy.Issuer{
+		Name: dev, Issuer: "https://dev.test", Audiences: []string{"shop"}, Algorithms: []string{"RS256", "ES256"}, Strict: true,
+		Keys: policy.KeySource{Inline: keys},
+	}
 	v.Publish([]policy.Issuer{issuer})
 	o := extauthz.Options{
 		Callers:  callers(func(context.Context) (policy.ProxyID, error) { return own, nil }),
@@ -93,7 +95,7 @@ func newBenchServer(keys string, fresh bool) (*extauthz.Server, error) {
 			id, _, _ := strings.Cut(c, "#")
 			return peerIDs(id)
 		},
-		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), //nolint:sloglint // what a record costs is measured
 	}
 	if fresh {
 		o.Verifier = &forgetful{Verifier: v, issuer: issuer}

@@ -23,7 +23,7 @@ const (
 	reasonRoute            = "route_unknown"
 	reasonCanceled         = "canceled"
 	reasonTokenInvalid     = "token_invalid"
-	reasonTokenUnavailable = "token_unavailable"
+	reasonTokenUnavailable = "token_unavailable" //nolint:gosec // a reason, no credential
 )
 
 // check is one Check on its way.

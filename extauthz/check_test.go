@@ -144,7 +144,7 @@ func TestIdentityHeaders(t *testing.T) {
 		}
 		set := map[string]string{}
 		for _, h := range resp.GetOkResponse().GetHeaders() {
-			if h.GetAppend() != nil {
+			if h.GetAppend() != nil { //nolint:staticcheck // the deprecated field must not be set
 				t.Errorf("%s is appended to what the client sent", h.GetHeader().GetKey())
 			}
 			set[h.GetHeader().GetKey()] = h.GetHeader().GetValue()
@@ -156,8 +156,10 @@ func TestIdentityHeaders(t *testing.T) {
 		return set, resp.GetOkResponse().GetHeadersToRemove()
 	}
 	set, remove := headers(ask(forged))
-	want := map[string]string{"x-credence-subject": "alice", "x-credence-issuer": "https://dev.test", "x-credence-scopes": "orders:read",
-		"x-credence-client": "cli", "x-credence-peer": webID}
+	want := map[string]string{
+		"x-credence-subject": "alice", "x-credence-issuer": "https://dev.test", "x-credence-scopes": "orders:read",
+		"x-credence-client": "cli", "x-credence-peer": webID,
+	}
 	if diff := cmp.Diff(want, set); diff != "" || len(remove) != 0 {
 		t.Errorf("removed %v, set (-want +got):\n%s", remove, diff)
 	}
@@ -218,8 +220,10 @@ func TestCaller(t *testing.T) {
 }
 
 func TestNotReady(t *testing.T) {
-	s, err := extauthz.New(extauthz.Options{Verifier: verifier(users), PeerID: peerIDs,
-		Callers: callers(func(context.Context) (policy.ProxyID, error) { return own, nil })})
+	s, err := extauthz.New(extauthz.Options{
+		Verifier: verifier(users), PeerID: peerIDs,
+		Callers: callers(func(context.Context) (policy.ProxyID, error) { return own, nil }),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +304,7 @@ func TestPanicDenies(t *testing.T) {
 		"verify": func(o *extauthz.Options) {
 			o.Verifier = verifier(func(context.Context, string, []policy.Name) (*decide.User, error) {
 				var m map[string]int
-				m["x"] = 1
+				m["x"] = 1 //nolint:staticcheck // the panic is the subject
 				return nil, nil
 			})
 		},
@@ -347,9 +351,11 @@ func TestDecisionLog(t *testing.T) {
 	r := newRig(t)
 	r.answer(t, ask(withPath("/orders/7?secret=hunter2")))
 	got := r.log.last(t)
-	for k, want := range map[string]string{"class": "allowed", "reason": "allowed", "proxy": string(own), "route": "Workload default/orders http",
+	for k, want := range map[string]string{
+		"class": "allowed", "reason": "allowed", "proxy": string(own), "route": "Workload default/orders http",
 		"method": "GET", "host": "orders", "path": "/orders/7", "peer": webID, "subject": "alice", "issuer": "https://dev.test", "client": "cli",
-		"policy": "default/tokens", "rule": "read"} {
+		"policy": "default/tokens", "rule": "read",
+	} {
 		if got[k] != want {
 			t.Errorf("%s is %v, want %s", k, got[k], want)
 		}

@@ -110,7 +110,7 @@ func (f *fields) string(to *string) {
 func decodeAttributes(f fields, a *authv3.AttributeContext) error {
 	for f.next() {
 		var err error
-		switch f.number {
+		switch f.number { //nolint:exhaustive // field numbers are no enumeration
 		case 1:
 			if a.Source == nil {
 				a.Source = &authv3.AttributeContext_Peer{}
@@ -140,7 +140,7 @@ func decodeAttributes(f fields, a *authv3.AttributeContext) error {
 
 func decodePeer(f fields, p *authv3.AttributeContext_Peer) error {
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // field numbers are no enumeration
 		case 4:
 			f.string(&p.Principal)
 		case 5:
@@ -168,7 +168,7 @@ func decodeRequest(f fields, r *authv3.AttributeContext_Request) error {
 func decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
 	for f.next() {
 		var err error
-		switch f.number {
+		switch f.number { //nolint:exhaustive // field numbers are no enumeration
 		case 2:
 			f.string(&h.Method)
 		case 3:
@@ -199,7 +199,7 @@ func decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
 
 func decodeEntry(f fields) (key, value string, err error) {
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // field numbers are no enumeration
 		case 1:
 			f.string(&key)
 		case 2:
@@ -224,7 +224,7 @@ func decodeHeaderMap(f fields, m *corev3.HeaderMap) error {
 func decodeHeader(f fields, m *corev3.HeaderMap) error {
 	var key, value, raw string
 	for f.next() {
-		switch f.number {
+		switch f.number { //nolint:exhaustive // field numbers are no enumeration
 		case 1:
 			f.string(&key)
 		case 2:

@@ -10,7 +10,7 @@ import (
 // Why the credential of a request cannot be told. All are answered with 400 invalid_request (RFC 6750 §3.1).
 const (
 	reasonCredentials = "credentials_ambiguous"
-	reasonCredential  = "credential_malformed"
+	reasonCredential  = "credential_malformed" //nolint:gosec // a reason, no credential
 )
 
 const authorization = "authorization"

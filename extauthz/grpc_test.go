@@ -102,8 +102,13 @@ func TestOverUnixSocket(t *testing.T) {
 		req  *authv3.CheckRequest
 		want int
 	}{
-		{ask(), 200}, {ask(withAuth()), 401}, {ask(withAuth("Bearer alice~x")), 403}, {ask(withAuth("Bearer panic")), 503},
-		{ask(withAuth("Bearer a,b")), 400}, {ask(withPeer("cert "+batchID, "")), 403}, {&authv3.CheckRequest{}, 403},
+		{ask(), 200},
+		{ask(withAuth()), 401},
+		{ask(withAuth("Bearer alice~x")), 403},
+		{ask(withAuth("Bearer panic")), 503},
+		{ask(withAuth("Bearer a,b")), 400},
+		{ask(withPeer("cert "+batchID, "")), 403},
+		{&authv3.CheckRequest{}, 403},
 	} {
 		resp, err := client.Check(context.Background(), tt.req)
 		if err != nil {
@@ -179,7 +184,8 @@ func TestLeanDecoder(t *testing.T) {
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
 			Method: "GET", Path: "/orders/7?x=1", Host: "orders:8080", Headers: map[string]string{"Authorization": "Bearer c"},
 			HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
-				{Key: "authorization", Value: "Bearer alice~orders:read"}, {Key: "Authorization", Value: "a", RawValue: []byte{0xff}}}},
+				{Key: "authorization", Value: "Bearer alice~orders:read"}, {Key: "Authorization", Value: "a", RawValue: []byte{0xff}},
+			}},
 		}},
 		ContextExtensions: map[string]string{"route": "http"},
 	}}

@@ -164,8 +164,10 @@ func orders() *policy.Set {
 				{Name: "public", Action: policy.Allow, To: under("public")},
 			}},
 		},
-		Workloads: []policy.Workload{{Name: name("orders"), SPIFFEID: "spiffe://mesh.test/ns/default/wl/orders",
-			Ports: []policy.Port{port("http", "tokens"), port("plain", "plain"), port("broken", "broken")}}},
+		Workloads: []policy.Workload{{
+			Name: name("orders"), SPIFFEID: "spiffe://mesh.test/ns/default/wl/orders",
+			Ports: []policy.Port{port("http", "tokens"), port("plain", "plain"), port("broken", "broken")},
+		}},
 	}
 }
 
@@ -244,7 +246,7 @@ func read(t testing.TB, resp *authv3.CheckResponse) answer {
 	}
 	a := answer{Code: int(denied.GetStatus().GetCode())}
 	for _, h := range denied.GetHeaders() {
-		if h.GetAppend() != nil {
+		if h.GetAppend() != nil { //nolint:staticcheck // the deprecated field must not be set
 			t.Errorf("header %s has append set: Envoy loses it", h.GetHeader().GetKey())
 		}
 		if h.GetHeader().GetKey() == "www-authenticate" {

@@ -145,7 +145,7 @@ func validMethod(m string) bool {
 	}
 	for i := 0; i < len(m); i++ {
 		c := m[i]
-		if !('A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		if ('A' > c || c > 'Z') && ('0' > c || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}

@@ -26,14 +26,22 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		checks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "credence_check_total",
-			Help: "Checks by class of the answer and reason."}, []string{"class", "reason"}),
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "credence_check_seconds", Help: "Time that a Check took.",
-			Buckets: []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1}}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "credence_check_panics_total",
-			Help: "Checks that were refused because of a programming error."}),
-		retired: prometheus.NewGauge(prometheus.GaugeOpts{Name: "credence_check_retired_routes",
-			Help: "Route ids that are gone from the configuration and not yet forgotten."}),
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "credence_check_total",
+			Help: "Checks by class of the answer and reason.",
+		}, []string{"class", "reason"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "credence_check_seconds", Help: "Time that a Check took.",
+			Buckets: []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .05, .25, 1},
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "credence_check_panics_total",
+			Help: "Checks that were refused because of a programming error.",
+		}),
+		retired: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "credence_check_retired_routes",
+			Help: "Route ids that are gone from the configuration and not yet forgotten.",
+		}),
 	}
 	if r == nil {
 		return m, nil

@@ -89,7 +89,8 @@ func header(name, value string) *corev3.HeaderValueOption {
 func deniedResponse(c *check) *authv3.CheckResponse {
 	o := &c.outcome
 	resp := &authv3.CheckResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		"decision": text(c.id), "reason": text(o.reason)}}}
+		"decision": text(c.id), "reason": text(o.reason),
+	}}}
 	code, httpCode := codes.PermissionDenied, typev3.StatusCode_Forbidden
 	switch o.kind {
 	case unauthorized:
@@ -100,7 +101,7 @@ func deniedResponse(c *check) *authv3.CheckResponse {
 		code, httpCode = codes.Unavailable, typev3.StatusCode_ServiceUnavailable
 	case forbidden, decided, aborted:
 	}
-	resp.Status = &rpcstatus.Status{Code: int32(code), Message: o.reason} //nolint:gosec // gRPC codes are small
+	resp.Status = &rpcstatus.Status{Code: int32(code), Message: o.reason}
 	denied := &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: httpCode},
 		Headers: []*corev3.HeaderValueOption{
@@ -159,8 +160,10 @@ func body(c *check) string {
 	o := &c.outcome
 	r := refusal{Error: o.oauth, Reason: o.reason, Message: message(o), Scope: strings.Join(o.decision.MissingScopes, " "), Decision: c.id}
 	if r.Error == "" {
-		r.Error = [...]string{forbidden: "forbidden", unauthorized: "unauthorized", badRequest: "invalid_request",
-			unavailable: "temporarily_unavailable", decided: "forbidden", aborted: "forbidden"}[o.kind]
+		r.Error = [...]string{
+			forbidden: "forbidden", unauthorized: "unauthorized", badRequest: "invalid_request",
+			unavailable: "temporarily_unavailable", decided: "forbidden", aborted: "forbidden",
+		}[o.kind]
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -173,14 +176,14 @@ func message(o *outcome) string {
 	switch o.kind {
 	case badRequest:
 		if o.oauth != "" {
-			return "send exactly one credential, as one Authorization header: Bearer <token>"
+			return "send exactly one credential, as one Authorization header: Bearer TOKEN"
 		}
 		return "the request is ambiguous or malformed: " + o.reason
 	case unavailable:
 		return "it cannot be told now whether this request is allowed; try again later"
 	case unauthorized:
 		if o.oauth == "" {
-			return "a token is needed: Authorization: Bearer <token>"
+			return "a token is needed: Authorization: Bearer TOKEN"
 		}
 		return "the token is not valid here"
 	case forbidden, decided, aborted:

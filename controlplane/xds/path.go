@@ -66,7 +66,7 @@ func decodePath(path string) []pathByte {
 	for i := 0; i < len(path); i++ {
 		if path[i] == '%' && i+2 < len(path) {
 			if hi, lo := unhex(path[i+1]), unhex(path[i+2]); hi >= 0 && lo >= 0 {
-				c := byte(hi<<4 | lo)
+				c := byte(hi<<4 | lo) //nolint:gosec // two digits of 4 bits
 				out = append(out, pathByte{c, c == '/'})
 				i += 2
 				continue

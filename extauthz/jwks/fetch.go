@@ -53,7 +53,7 @@ func newClient(rt http.RoundTripper) *http.Client {
 
 // CheckURL tells whether keys may be fetched from raw: https, or http where the host is loopback; no user information or fragment.
 func CheckURL(raw string) error {
-	u, err := url.Parse(raw)
+	u, err := url.Parse(raw) //nolint:forbidigo // an operator's URL, no request target
 	switch {
 	case err != nil:
 		return errors.New("not a URL")
@@ -148,7 +148,7 @@ func maxAge(header string) time.Duration {
 			continue
 		}
 		if s, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-			return time.Duration(s) * time.Second //nolint:gosec // 31 bits
+			return time.Duration(s) * time.Second
 		}
 	}
 	return 0

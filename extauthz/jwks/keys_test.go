@@ -99,7 +99,7 @@ func TestFileIsReadAgain(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * time.Second) // of the bubble's clock
+			time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
 			synctest.Wait()
 		}
 		write(ecSet("one"))
@@ -124,7 +124,7 @@ func TestFileIsReadAgain(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		if !has(s, "three") || k.Status()[0].Failure == "" {
 			t.Error("without the file: the last good keys did not stay, or nothing tells")
@@ -164,7 +164,7 @@ func (i *idp) set(f func()) { i.mu.Lock(); defer i.mu.Unlock(); f() }
 
 func (i *idp) count() int { i.mu.Lock(); defer i.mu.Unlock(); return len(i.requests) }
 
-func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+func pass(d time.Duration) { time.Sleep(d); synctest.Wait() } //nolint:forbidigo // the bubble's clock
 
 // Requirements 3 and 4: refresh by max-age between a minute and an hour, back-off, stale if error until MaxStale.
 func TestKeys3And4Refresh(t *testing.T) {

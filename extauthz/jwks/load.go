@@ -48,7 +48,7 @@ func (k *Keys) loadFile(s *Source) {
 }
 
 func readFile(path string) (_ []byte, err error) {
-	f, err := os.Open(path) //nolint:gosec // the path is the operator's
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}

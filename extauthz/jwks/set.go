@@ -19,7 +19,7 @@ const (
 	MaxKeys = 64
 )
 
-// ErrDocument: the document as a whole is not a JWK Set.
+// ErrDocument says that the document as a whole is not a JWK Set.
 var ErrDocument = errors.New("not a JWK Set")
 
 // Key is one public key for exactly one algorithm (RFC 8725 §3.1). Immutable.

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-
 	// The hashes that the methods name.
 	_ "crypto/sha256"
 	_ "crypto/sha512"

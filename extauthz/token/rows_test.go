@@ -166,8 +166,10 @@ func TestRowsOfAlgorithms(t *testing.T) {
 		{"row 37 kid not printable", sign(header().with("kid", "a\nb"), claims()), nil, token.ReasonKid},
 		{"row 37 unknown kid", sign(header().with("kid", "other"), claims()), nil, token.ReasonKidUnknown},
 		{"row 37 no kid, one key", sign(header().without("kid"), claims()), nil, ""},
-		{"row 37 no kid, several keys", sign(header().without("kid"), claims()),
-			keysOf(jwkOf("rsa", &k.rsa.PublicKey), jwkOf("old", &k.stranger.PublicKey)), token.ReasonKidUnknown},
+		{
+			"row 37 no kid, several keys", sign(header().without("kid"), claims()),
+			keysOf(jwkOf("rsa", &k.rsa.PublicKey), jwkOf("old", &k.stranger.PublicKey)), token.ReasonKidUnknown,
+		},
 		{"row 41 Ed25519", signText(header().with("alg", "Ed25519").with("kid", "ed").json(), claims().json(), "Ed25519"), algorithms("Ed25519"), ""},
 	})
 }

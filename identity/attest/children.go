@@ -81,5 +81,5 @@ func (c *Children) Lookup(p *Process) (id string, ok bool) {
 }
 
 func closeFD(fd int) {
-	_ = unix.Close(fd) //nolint:errcheck // read-only descriptor
+	_ = unix.Close(fd)
 }

@@ -13,11 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 // childEnv makes the test binary a client: its value is the socket to connect to. The client then obeys lines of its standard input.
@@ -55,7 +56,7 @@ func client(socket string) error {
 			if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
 				return err
 			}
-			return syscall.Exec(arg, []string{arg, "60"}, nil) //nolint:gosec // the test's own argument
+			return syscall.Exec(arg, []string{arg, "60"}, nil)
 		case "setuid":
 			if err := syscall.Setuid(12346); err != nil {
 				return err
@@ -91,7 +92,7 @@ func newHost(t *testing.T) *host {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // clients have other users
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
@@ -99,7 +100,7 @@ func newHost(t *testing.T) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	if err := os.Chmod(l.Addr().String(), 0o666); err != nil { //nolint:gosec // as the product does
+	if err := os.Chmod(l.Addr().String(), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	return &host{dir: dir, listener: l, creds: attest.Credentials()}
@@ -112,12 +113,12 @@ func (h *host) program(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(self) //nolint:gosec // this program
+	data, err := os.ReadFile(self)
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(h.dir, name)
-	if err := os.WriteFile(path, data, 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(path, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -132,7 +133,7 @@ type clientProcess struct {
 
 func (h *host) start(t *testing.T, program string, cred *syscall.Credential) *clientProcess {
 	t.Helper()
-	cmd := exec.Command(program) //nolint:gosec // a copy of this program
+	cmd := exec.Command(program)
 	cmd.Env = []string{childEnv + "=" + h.listener.Addr().String()}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	cmd.Stderr = os.Stderr

@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 func ptr(n uint32) *uint32 { return &n }
@@ -31,8 +32,13 @@ func TestMatch(t *testing.T) {
 	}{
 		{"one", []attest.Entry{orders, ledger}, attest.Attributes{UID: 1000, Path: "/usr/bin/orders"}, "spiffe://td/ns/default/wl/orders", []string{"default/orders"}},
 		{"hash", []attest.Entry{orders, ledger}, attest.Attributes{UID: 1001, SHA256: "ab"}, "spiffe://td/ns/default/wl/ledger", nil},
-		{"all must hold", []attest.Entry{orders, ledger}, attest.Attributes{UID: 1000, Path: "/tmp/x"}, "",
-			[]string{"uid 1000", "path /tmp/x", "nearest Workload is default/orders", "also needs path /usr/bin/orders"}},
+		{
+			"all must hold",
+			[]attest.Entry{orders, ledger},
+			attest.Attributes{UID: 1000, Path: "/tmp/x"},
+			"",
+			[]string{"uid 1000", "path /tmp/x", "nearest Workload is default/orders", "also needs path /usr/bin/orders"},
+		},
 		{"two", []attest.Entry{orders, twin}, attest.Attributes{UID: 1000, Path: "/usr/bin/orders"}, "", []string{"default/orders, default/twin"}},
 		{"denied", []attest.Entry{denied}, attest.Attributes{UID: 1002}, "", []string{"default/denied", "its manifest is broken"}},
 		{"no selectors match nothing", []attest.Entry{empty}, attest.Attributes{UID: 1}, "", []string{"no Workload with selectors"}},

@@ -156,9 +156,9 @@ func (p *Process) wait() bool {
 
 func (p *Process) close() {
 	p.once.Do(func() {
-		_ = p.pidfd.Close() //nolint:errcheck // read-only descriptors
+		_ = p.pidfd.Close()
 		if p.dir != nil {
-			_ = p.dir.Close() //nolint:errcheck // read-only descriptors
+			_ = p.dir.Close()
 		}
 	})
 }

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 func wait(t *testing.T, p *attest.Process) {
@@ -33,7 +34,7 @@ func needRoot(t *testing.T) {
 
 func sum(t *testing.T, path string) string {
 	t.Helper()
-	data, err := os.ReadFile(path) //nolint:gosec // the test's own file
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/internal/pulse"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/credence-mesh/credence/identity/internal/pulse"
 )
 
 const (
@@ -31,7 +32,7 @@ const (
 	maxSleep = time.Hour // a wall clock that is set forward is noticed within this time
 )
 
-// ErrClock: the clock stands before the start of every authority.
+// ErrClock says that the clock stands before the start of every authority.
 var ErrClock = errors.New("the clock is before the CA's own start")
 
 // Options of Open.

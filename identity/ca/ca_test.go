@@ -17,10 +17,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/ca"
-	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"go.uber.org/goleak"
+
+	"github.com/credence-mesh/credence/identity/ca"
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -209,7 +210,7 @@ func TestOpenRefusesAndWritesNothing(t *testing.T) {
 		{"another's key", edit(func(b []byte) []byte { return append(b[:cut(b)], pemKey(otherDER)...) }), "td", ca.ErrCorrupt},
 		{"readable by others", func(t *testing.T) string {
 			dir := good(t)
-			if err := os.Chmod(filepath.Join(dir, ca.File), 0o644); err != nil { //nolint:gosec // the point of the test
+			if err := os.Chmod(filepath.Join(dir, ca.File), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			return dir
@@ -338,15 +339,15 @@ func TestRunRotates(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		first := a.Bundle().X509Authorities()[0]
-		time.Sleep(12*time.Hour + time.Minute)
+		time.Sleep(12*time.Hour + time.Minute) //nolint:forbidigo // the bubble's clock
 		if n := len(a.Bundle().X509Authorities()); n != 2 {
 			t.Errorf("%d authorities after half of the lifetime", n)
 		}
-		time.Sleep(8 * time.Hour)
+		time.Sleep(8 * time.Hour) //nolint:forbidigo // the bubble's clock
 		if leaf := issue(t, a); bytes.Equal(leaf.AuthorityKeyId, first.SubjectKeyId) {
 			t.Error("the first still signs")
 		}
-		time.Sleep(1000 * time.Hour)
+		time.Sleep(1000 * time.Hour) //nolint:forbidigo // the bubble's clock
 		leaf := issue(t, a)
 		if _, err := svid.Verify([]*x509.Certificate{leaf}, a.Bundle(), time.Now()); err != nil {
 			t.Error(err)

@@ -15,8 +15,9 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 const (

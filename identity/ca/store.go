@@ -11,8 +11,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 // File is the name of the authority's file in Options.Dir.
@@ -47,7 +48,7 @@ func load(path string, td spiffeid.TrustDomain) ([]authority, error) {
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%w: %s has %d bytes", ErrCorrupt, path, info.Size())
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the path is the operator's state directory
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the CA: %w", err)
 	}
@@ -185,7 +186,7 @@ func ignoreMissing(err error) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the operator's state directory
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync the CA's directory: %w", err)
 	}

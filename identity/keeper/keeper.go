@@ -14,11 +14,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/internal/pulse"
-	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/credence-mesh/credence/identity/internal/pulse"
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 // DefaultTTL is the lifetime of an SVID.

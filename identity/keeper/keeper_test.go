@@ -11,11 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"go.uber.org/goleak"
+
 	"github.com/credence-mesh/credence/identity/ca"
 	"github.com/credence-mesh/credence/identity/keeper"
 	"github.com/credence-mesh/credence/identity/svid"
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,7 +114,7 @@ func TestRotatesAtHalfLife(t *testing.T) {
 			t.Error("the same certificate or key again")
 		}
 		// In use once more, then never again: one more rotation, then it is dropped.
-		time.Sleep(24 * time.Hour)
+		time.Sleep(24 * time.Hour) //nolint:forbidigo // the bubble's clock
 		if n := c.issued.Load(); n != 3 {
 			t.Errorf("issued %d times; an unused SVID is still replaced", n)
 		}
@@ -130,7 +131,7 @@ func TestFailedRotationKeepsTheOldUntilItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.fail.Store(true)
-		time.Sleep(50 * time.Minute)
+		time.Sleep(50 * time.Minute) //nolint:forbidigo // the bubble's clock
 		again, err := k.Get(t.Context(), id())
 		if err != nil || again != first {
 			t.Errorf("after a failed rotation: %v, %v", again, err)
@@ -138,7 +139,7 @@ func TestFailedRotationKeepsTheOldUntilItsEnd(t *testing.T) {
 		if n := c.issued.Load(); n < 5 || n > 60 {
 			t.Errorf("tried %d times in 20 minutes", n)
 		}
-		time.Sleep(11 * time.Minute)
+		time.Sleep(11 * time.Minute) //nolint:forbidigo // the bubble's clock
 		if s, err := k.Get(t.Context(), id()); err == nil {
 			t.Errorf("an SVID that ended at %s", s.Certificates[0].NotAfter)
 		}

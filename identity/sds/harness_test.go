@@ -9,11 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
-	"github.com/credence-mesh/credence/identity/ca"
-	"github.com/credence-mesh/credence/identity/internal/pulse"
-	"github.com/credence-mesh/credence/identity/keeper"
-	"github.com/credence-mesh/credence/identity/sds"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
@@ -23,6 +18,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/credence-mesh/credence/identity/attest"
+	"github.com/credence-mesh/credence/identity/ca"
+	"github.com/credence-mesh/credence/identity/internal/pulse"
+	"github.com/credence-mesh/credence/identity/keeper"
+	"github.com/credence-mesh/credence/identity/sds"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
-	"github.com/credence-mesh/credence/identity/sds"
-	"github.com/credence-mesh/credence/identity/svid"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +21,10 @@ import (
 	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/credence-mesh/credence/identity/attest"
+	"github.com/credence-mesh/credence/identity/sds"
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 type (
@@ -247,8 +248,14 @@ func TestGatewayCertificate(t *testing.T) {
 	}
 	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})
 	for i, bad := range [][2][]byte{
-		{certPEM, otherKey}, {certPEM, nil}, {nil, keyPEM}, {append([]byte("text\n"), certPEM...), keyPEM}, {certPEM, append(slices.Clone(keyPEM), keyPEM...)},
-		{append(slices.Clone(certPEM), "text"...), keyPEM}, {append(slices.Clone(certPEM), junk...), keyPEM}, {append(slices.Clone(certPEM), keyPEM...), keyPEM},
+		{certPEM, otherKey},
+		{certPEM, nil},
+		{nil, keyPEM},
+		{append([]byte("text\n"), certPEM...), keyPEM},
+		{certPEM, append(slices.Clone(keyPEM), keyPEM...)},
+		{append(slices.Clone(certPEM), "text"...), keyPEM},
+		{append(slices.Clone(certPEM), junk...), keyPEM},
+		{append(slices.Clone(certPEM), keyPEM...), keyPEM},
 	} {
 		// The bundle changes with it: the next message shows that the broken one was looked at and kept back.
 		extra := open(t, fmt.Sprintf("another%d", i))

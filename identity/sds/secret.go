@@ -14,14 +14,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/credence-mesh/credence/identity/attest"
-	"github.com/credence-mesh/credence/identity/svid"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/credence-mesh/credence/identity/attest"
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 const spiffeValidator = "envoy.tls.cert_validator.spiffe"

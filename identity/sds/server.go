@@ -6,12 +6,13 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"google.golang.org/grpc"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 	maxName  = 2048 // bytes: the longest SPIFFE ID
 )
 
-// ErrUnknown: there is no such secret for this caller.
+// ErrUnknown says that there is no such secret for this caller.
 var ErrUnknown = errors.New("unknown secret")
 
 // Entitlements decides which identities a process has; as in package workloadapi.

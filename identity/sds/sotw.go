@@ -68,7 +68,7 @@ func (d *sotw) send(current []secret, _ []string) error {
 	resources := make([]*anypb.Any, 0, len(current))
 	versions := map[string]string{}
 	for _, s := range current {
-		_, _ = sum.Write([]byte(s.version)) //nolint:errcheck // a hash doesn't fail
+		_, _ = sum.Write([]byte(s.version))
 		resources = append(resources, s.body)
 		versions[s.name] = s.version
 	}

@@ -7,10 +7,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 // dialect is what differs between state-of-the-world and delta.

@@ -15,10 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"go.uber.org/goleak"
+
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -123,7 +124,7 @@ func urls(t *testing.T, raw ...string) []*url.URL {
 	t.Helper()
 	var out []*url.URL
 	for _, r := range raw {
-		u, err := url.Parse(r)
+		u, err := url.Parse(r) //nolint:forbidigo // no request target
 		if err != nil {
 			t.Fatal(err)
 		}

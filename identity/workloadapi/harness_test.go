@@ -10,16 +10,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
-	"github.com/credence-mesh/credence/identity/ca"
-	"github.com/credence-mesh/credence/identity/internal/pulse"
-	"github.com/credence-mesh/credence/identity/keeper"
-	wl "github.com/credence-mesh/credence/identity/workloadapi"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+
+	"github.com/credence-mesh/credence/identity/attest"
+	"github.com/credence-mesh/credence/identity/ca"
+	"github.com/credence-mesh/credence/identity/internal/pulse"
+	"github.com/credence-mesh/credence/identity/keeper"
+	wl "github.com/credence-mesh/credence/identity/workloadapi"
 )
 
 // childEnv makes the test binary a workload: it fetches its SVID from the socket and prints the ID, or the error.
@@ -42,7 +43,9 @@ func TestMain(m *testing.M) {
 
 func td() spiffeid.TrustDomain { return spiffeid.RequireTrustDomainFromString("td") }
 func orders() spiffeid.ID      { return spiffeid.RequireFromString("spiffe://td/ns/default/wl/orders") }
-func ledger() spiffeid.ID      { return spiffeid.RequireFromString("spiffe://td/ns/default/wl/ledger") }
+
+func ledger() spiffeid.ID { return spiffeid.RequireFromString("spiffe://td/ns/default/wl/ledger") }
+
 func other() *x509bundle.Bundle {
 	return x509bundle.New(spiffeid.RequireTrustDomainFromString("other"))
 }

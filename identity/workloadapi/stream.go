@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -14,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/credence-mesh/credence/identity/attest"
 )
 
 // FetchX509SVID streams every SVID of the caller, with the bundle of its trust domain and those of all others (SPIFFE Workload API §5.2.1). The

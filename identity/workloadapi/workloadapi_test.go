@@ -12,9 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/credence-mesh/credence/identity/attest"
-	"github.com/credence-mesh/credence/identity/ca"
-	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
@@ -24,6 +21,10 @@ import (
 	"google.golang.org/grpc/metadata"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/credence-mesh/credence/identity/attest"
+	"github.com/credence-mesh/credence/identity/ca"
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 func (m *mesh) client(t *testing.T) *workloadapi.Client {
@@ -273,7 +274,7 @@ func TestWE13Reflection(t *testing.T) {
 func TestAttestedWorkloads(t *testing.T) {
 	m := start(t)
 	known, stranger := m.program(t, "orders"), m.program(t, "stranger")
-	uid := uint32(os.Geteuid()) //nolint:gosec // a user id
+	uid := uint32(os.Geteuid())
 	entries := []attest.Entry{{ID: orders(), Name: "default/orders", Selectors: attest.Selectors{UID: &uid, Path: known}}}
 	m.entitlements.setFunc(func(ctx context.Context, p *attest.Process) ([]spiffeid.ID, error) {
 		a, err := p.Attest(ctx)
@@ -303,12 +304,12 @@ func (m *mesh) program(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(self) //nolint:gosec // this program
+	data, err := os.ReadFile(self)
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(m.dir, name)
-	if err := os.WriteFile(path, data, 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(path, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -316,7 +317,7 @@ func (m *mesh) program(t *testing.T, name string) string {
 
 func (m *mesh) workload(t *testing.T, program string) string {
 	t.Helper()
-	cmd := exec.CommandContext(context1m(t), program) //nolint:gosec // a copy of this program
+	cmd := exec.CommandContext(context1m(t), program)
 	cmd.Env = []string{childEnv + "=" + m.socket}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

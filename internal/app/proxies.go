@@ -120,7 +120,7 @@ func (a *app) openSocket(ctx context.Context, p envoy.Proxy) error {
 		return nil
 	}
 	// Ours, not the proxy's: its user could put a link in the place of the socket before we change its owner.
-	if err := os.Mkdir(p.Dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(p.Dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // other users pass through it
 		return fmt.Errorf("making %s: %w", p.Dir, err)
 	}
 	l, err := listenUnix(ctx, p.Node.AgentSocket, 0o600, p.User)

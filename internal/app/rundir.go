@@ -54,7 +54,7 @@ func openRunDir(path string) (*runDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := os.MkdirAll(path, 0o755); err != nil { //nolint:gosec // other users pass through it
 		return nil, fmt.Errorf("making the directory for sockets: %w", err)
 	}
 	if err := checkOwner(path, 0o022); err != nil {

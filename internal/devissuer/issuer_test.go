@@ -230,7 +230,7 @@ func TestHandler(t *testing.T) {
 	defer server.Close()
 	get := func(path string) (int, []byte) {
 		t.Helper()
-		resp, err := http.Get(server.URL + path)
+		resp, err := server.Client().Get(server.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ func readKey(path string) (*ecdsa.PrivateKey, error) {
 		return nil, fmt.Errorf("key %s can be read by others (mode %04o): remove it so that a new one is made, or chmod 600 it",
 			path, info.Mode().Perm())
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the operator's state directory
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the development issuer's key: %w", err)
 	}

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 // findings renders what Validate says of spec: "path code", warnings in brackets.
@@ -97,8 +98,10 @@ func TestWorkload(t *testing.T) {
 		{"{selectors: {unix: {uid: 1}}, ports: [{name: A, port: 0, protocol: TCP, inbound: 'localhost:1'}]}", []string{
 			"ports[0].name invalid-name", "ports[0].port out-of-range", "ports[0].protocol unsupported-value", "ports[0].inbound invalid-value",
 		}},
-		{"{selectors: {unix: {uid: 1}}, ports: [{name: a, port: 1, inbound: '1.2.3.4:5'}, {name: b, port: 2, inbound: '1.2.3.4:5'}]}",
-			[]string{"ports[1].inbound duplicate-value"}},
+		{
+			"{selectors: {unix: {uid: 1}}, ports: [{name: a, port: 1, inbound: '1.2.3.4:5'}, {name: b, port: 2, inbound: '1.2.3.4:5'}]}",
+			[]string{"ports[1].inbound duplicate-value"},
+		},
 		{"{selectors: {unix: {uid: 1}}, boundary: none, sidecar: {outbound: '127.0.0.1:0'}}", []string{"sidecar.outbound invalid-value"}},
 		{"{selectors: {unix: {uid: 1}}, sidecar: {outbound: '127.0.0.1:1'}}", []string{"sidecar.outbound unsupported-value"}},
 	})
@@ -159,15 +162,23 @@ func TestAuthPolicy(t *testing.T) {
 	check(t, func() any { return new(v1alpha1.AuthPolicy) }, []row{
 		{"{}", []string{"targetRefs required", "rules required"}},
 		{policy(false, ""), nil},
-		{"{targetRefs: [{group: credence.mesh, kind: Gateway, name: w}, {kind: Service, name: w}, {group: credence.mesh, kind: Mesh, name: '', sectionName: a}], rules: []}",
-			[]string{"targetRefs[0].group unsupported-value", "targetRefs[1].kind unsupported-value", "targetRefs[2].name required", "targetRefs[2].sectionName unsupported-value"}},
-		{"{targetRefs: [{group: credence.mesh, kind: Mesh, name: w}], override: yep, authentication: {issuers: []}, rules: []}",
-			[]string{"override unsupported-value", "authentication.issuers required"}},
-		{"{targetRefs: [{group: credence.mesh, kind: Mesh, name: w}], authentication: {issuers: [a, a, A]}, rules: []}",
-			[]string{"authentication.issuers[1] duplicate-value", "authentication.issuers[2] invalid-name"}},
+		{
+			"{targetRefs: [{group: credence.mesh, kind: Gateway, name: w}, {kind: Service, name: w}, {group: credence.mesh, kind: Mesh, name: '', sectionName: a}], rules: []}",
+			[]string{"targetRefs[0].group unsupported-value", "targetRefs[1].kind unsupported-value", "targetRefs[2].name required", "targetRefs[2].sectionName unsupported-value"},
+		},
+		{
+			"{targetRefs: [{group: credence.mesh, kind: Mesh, name: w}], override: yep, authentication: {issuers: []}, rules: []}",
+			[]string{"override unsupported-value", "authentication.issuers required"},
+		},
+		{
+			"{targetRefs: [{group: credence.mesh, kind: Mesh, name: w}], authentication: {issuers: [a, a, A]}, rules: []}",
+			[]string{"authentication.issuers[1] duplicate-value", "authentication.issuers[2] invalid-name"},
+		},
 		{policy(true, "{name: a}, {name: a}, {}"), []string{"rules[1].name duplicate-value", "rules[2].name required"}},
-		{policy(true, "{name: a, action: permit, mode: warn, authentication: [none]}"),
-			[]string{"rules[0].action unsupported-value", "rules[0].mode unsupported-value", "rules[0].authentication[0] unsupported-value"}},
+		{
+			policy(true, "{name: a, action: permit, mode: warn, authentication: [none]}"),
+			[]string{"rules[0].action unsupported-value", "rules[0].mode unsupported-value", "rules[0].authentication[0] unsupported-value"},
+		},
 		{policy(false, "{name: a}"), []string{"rules[0] allows-everybody"}},
 		{policy(false, "{name: a, to: [{paths: [/a]}]}"), []string{"rules[0] allows-everybody"}},
 		{policy(false, "{name: a, mode: audit}"), []string{"rules[0] allows-everybody"}},
@@ -175,17 +186,25 @@ func TestAuthPolicy(t *testing.T) {
 		{policy(true, "{name: a, action: deny, authentication: [anonymous]}"), []string{"rules[0].authentication unsupported-value"}},
 		{policy(true, "{name: a, authentication: [anonymous], require: {scopes: {anyOf: [s]}}}"), []string{"(rules[0].require require-of-anonymous)"}},
 		{policy(false, "{name: a, from: [{workload: w}], require: {scopes: {anyOf: [s]}}}"), []string{"rules[0].require require-without-issuers"}},
-		{policy(true, "{name: a, from: [{}, {workload: a, gateway: b}, {spiffeID: 'spiffe://a/b'}, {spiffeIDPrefix: 'spiffe://a/b'}, {gateway: g}]}"),
-			[]string{"rules[0].from[0] one-of", "rules[0].from[1] one-of"}},
-		{policy(true, "{name: a, from: [{spiffeID: 'spiffe://a'}, {spiffeIDPrefix: 'spiffe://a/*'}, {spiffeIDPrefix: 'spiffe://a/b/'}, {workload: A}]}"),
+		{
+			policy(true, "{name: a, from: [{}, {workload: a, gateway: b}, {spiffeID: 'spiffe://a/b'}, {spiffeIDPrefix: 'spiffe://a/b'}, {gateway: g}]}"),
+			[]string{"rules[0].from[0] one-of", "rules[0].from[1] one-of"},
+		},
+		{
+			policy(true, "{name: a, from: [{spiffeID: 'spiffe://a'}, {spiffeIDPrefix: 'spiffe://a/*'}, {spiffeIDPrefix: 'spiffe://a/b/'}, {workload: A}]}"),
 			[]string{
 				"rules[0].from[0].spiffeID invalid-spiffe-id", "rules[0].from[1].spiffeIDPrefix invalid-spiffe-id",
 				"rules[0].from[2].spiffeIDPrefix invalid-spiffe-id", "rules[0].from[3].workload invalid-name",
-			}},
-		{policy(true, "{name: a, to: [{}, {methods: [GET, get, 'a b', '*']}]}"),
-			[]string{"rules[0].to[0] empty-value", "(rules[0].to[1].methods[1] lower-case-method)", "rules[0].to[1].methods[2] invalid-value", "rules[0].to[1].methods[3] invalid-value"}},
-		{policy(true, "{name: a, to: [{hosts: [a.b, '*.a.b', 127.0.0.1, '::1', A, 'a:80', '*', 'a.*']}]}"),
-			[]string{"rules[0].to[0].hosts[4] invalid-host", "rules[0].to[0].hosts[5] invalid-host", "rules[0].to[0].hosts[6] invalid-host", "rules[0].to[0].hosts[7] invalid-host"}},
+			},
+		},
+		{
+			policy(true, "{name: a, to: [{}, {methods: [GET, get, 'a b', '*']}]}"),
+			[]string{"rules[0].to[0] empty-value", "(rules[0].to[1].methods[1] lower-case-method)", "rules[0].to[1].methods[2] invalid-value", "rules[0].to[1].methods[3] invalid-value"},
+		},
+		{
+			policy(true, "{name: a, to: [{hosts: [a.b, '*.a.b', 127.0.0.1, '::1', A, 'a:80', '*', 'a.*']}]}"),
+			[]string{"rules[0].to[0].hosts[4] invalid-host", "rules[0].to[0].hosts[5] invalid-host", "rules[0].to[0].hosts[6] invalid-host", "rules[0].to[0].hosts[7] invalid-host"},
+		},
 		{policy(true, "{name: a, require: {}}"), []string{"rules[0].require empty-value"}},
 		{policy(true, "{name: a, require: {scopes: {}, claims: [{}, {path: [''], anyOf: [x]}]}}"), []string{
 			"rules[0].require.scopes empty-value", "rules[0].require.claims[0].path required", "rules[0].require.claims[0].anyOf required",
@@ -227,10 +246,14 @@ func TestDefaults(t *testing.T) {
 		{new(v1alpha1.Mesh), "{trustDomain: a, svid: {ttl: 12h}}", "{trustDomain: a, ca: {ttl: 72h0m0s}, svid: {ttl: 12h0m0s}, ports: {first: 20000, last: 29999}}"},
 		{new(v1alpha1.Workload), "{selectors: {}, ports: [{port: 1}]}", "{selectors: {}, boundary: user, ports: [{name: http, port: 1, protocol: HTTP}]}"},
 		{new(v1alpha1.Certificate), "{selfSigned: {}}", "{selfSigned: {hosts: [localhost, 127.0.0.1, '::1']}}"},
-		{new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}}",
-			"{issuer: i, audiences: [a], keys: {file: f}, algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, maxLifetime: 24h0m0s, profile: at+jwt}"},
-		{new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}, profile: legacy}",
-			"{issuer: i, audiences: [a], keys: {file: f}, algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, profile: legacy}"},
+		{
+			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}}",
+			"{issuer: i, audiences: [a], keys: {file: f}, algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, maxLifetime: 24h0m0s, profile: at+jwt}",
+		},
+		{
+			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}, profile: legacy}",
+			"{issuer: i, audiences: [a], keys: {file: f}, algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, profile: legacy}",
+		},
 		{new(v1alpha1.AuthPolicy), "{targetRefs: [], rules: [{name: r}]}", "{targetRefs: [], rules: [{name: r, action: allow, mode: enforce}]}"},
 	} {
 		if err := yaml.UnmarshalStrict([]byte("spec: "+c.spec), c.obj); err != nil {

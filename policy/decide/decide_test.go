@@ -26,8 +26,10 @@ func prefix(segments ...string) []policy.Operation {
 // route compiles one port with the given levels; each level has the policies that follow it.
 func route(t *testing.T, access policy.Access, policies ...policy.Policy) *decide.Route {
 	t.Helper()
-	set := &policy.Set{Policies: policies, Workloads: []policy.Workload{{Name: name("orders"),
-		Ports: []policy.Port{{Name: "http", Route: "r1", Access: access}}}}}
+	set := &policy.Set{Policies: policies, Workloads: []policy.Workload{{
+		Name:  name("orders"),
+		Ports: []policy.Port{{Name: "http", Route: "r1", Access: access}},
+	}}}
 	r, ok := decide.NewIndex(set).Route("r1")
 	if !ok {
 		t.Fatal("route r1 is not in the index")
@@ -106,8 +108,10 @@ func TestDecide(t *testing.T) {
 			policy.Rule{Name: "any", Action: policy.Allow, NeedsUser: true, AnyScopes: []string{"a", "b"}})}, facts: get(web, user("x"), "orders"), want: decide.InsufficientScope, rule: "any", missing: []string{"a"}},
 		{name: "claims wrong", access: levels("p"), policies: []policy.Policy{rules("p",
 			policy.Rule{Name: "blue", Action: policy.Allow, NeedsUser: true, Claims: []policy.Claim{{Path: []string{"color"}, AnyOf: []string{"blue"}}}})}, facts: get(web, user(), "orders"), want: decide.ClaimsMismatch, rule: "blue"},
-		{name: "an allow rule that needs a user in a policy without issuers never matches", access: levels("p"), policies: []policy.Policy{{Name: name("p"),
-			Rules: []policy.Rule{{Name: "x", Action: policy.Allow, NeedsUser: true}}}}, facts: get(web, user(), "orders"), want: decide.NoRuleMatches},
+		{name: "an allow rule that needs a user in a policy without issuers never matches", access: levels("p"), policies: []policy.Policy{{
+			Name:  name("p"),
+			Rules: []policy.Rule{{Name: "x", Action: policy.Allow, NeedsUser: true}},
+		}}, facts: get(web, user(), "orders"), want: decide.NoRuleMatches},
 		{name: "a peer prefix is whole segments", access: levels("p"), policies: []policy.Policy{rules("p",
 			policy.Rule{Name: "ns", Action: policy.Allow, From: []policy.Peer{{ID: "spiffe://mesh.test/ns/def", Prefix: true}}})}, facts: get(web, nil, "orders"), want: decide.PeerNotAllowed, rule: "ns"},
 	}
@@ -125,8 +129,11 @@ func TestDecide(t *testing.T) {
 }
 
 func TestAuditIsReported(t *testing.T) {
-	p := policy.Policy{Name: name("p"), Rules: []policy.Rule{{Name: "all", Action: policy.Allow},
-		{Name: "no", Action: policy.Deny, Audit: true}, {Name: "other", Action: policy.Deny, Audit: true, From: []policy.Peer{{ID: batch}}}}}
+	p := policy.Policy{Name: name("p"), Rules: []policy.Rule{
+		{Name: "all", Action: policy.Allow},
+		{Name: "no", Action: policy.Deny, Audit: true},
+		{Name: "other", Action: policy.Deny, Audit: true, From: []policy.Peer{{ID: batch}}},
+	}}
 	got := route(t, levels("p"), p).Decide(get(web, nil))
 	if diff := cmp.Diff([]decide.AuditHit{{Policy: name("p"), Rule: "no", Action: policy.Deny}}, got.Audit); diff != "" || !got.Allowed() {
 		t.Errorf("allowed %v, audit (-want +got):\n%s", got.Allowed(), diff)
@@ -138,7 +145,8 @@ func TestSharedRouteIDDenies(t *testing.T) {
 	p := policy.Policy{Name: name("p"), Rules: []policy.Rule{{Name: "all", Action: policy.Allow}}}
 	q := policy.Policy{Name: name("q")}
 	set := &policy.Set{Policies: []policy.Policy{p, q}, Workloads: []policy.Workload{{Name: name("orders"), Ports: []policy.Port{
-		{Name: "a", Route: "r1", Access: levels("p")}, {Name: "b", Route: "r1", Access: levels("q")}}}}}
+		{Name: "a", Route: "r1", Access: levels("p")}, {Name: "b", Route: "r1", Access: levels("q")},
+	}}}}
 	r, _ := decide.NewIndex(set).Route("r1")
 	if got := r.Decide(get(web, nil)); got.Reason != decide.TargetDenied {
 		t.Errorf("got %v, want target_denied", got.Reason)
@@ -147,8 +155,10 @@ func TestSharedRouteIDDenies(t *testing.T) {
 
 func TestRetiredRouteHasTodaysDenies(t *testing.T) {
 	set := func(access policy.Access, policies ...policy.Policy) *policy.Set {
-		return &policy.Set{Policies: policies, Workloads: []policy.Workload{{Name: name("orders"),
-			Ports: []policy.Port{{Name: "http", Route: policy.RouteID(policies[0].Name.Name), Access: access}}}}}
+		return &policy.Set{Policies: policies, Workloads: []policy.Workload{{
+			Name:  name("orders"),
+			Ports: []policy.Port{{Name: "http", Route: policy.RouteID(policies[0].Name.Name), Access: access}},
+		}}}
 	}
 	all, no := policy.Rule{Name: "all", Action: policy.Allow}, policy.Rule{Name: "no", Action: policy.Deny, From: []policy.Peer{{ID: batch}}}
 	old, _ := decide.NewIndex(set(levels("p"), policy.Policy{Name: name("p"), Rules: []policy.Rule{all}})).Route("p")
@@ -196,8 +206,10 @@ func bigRoute(t testing.TB, shape string, n int) (*decide.Route, *decide.Facts) 
 		}
 		p.Rules = append(p.Rules, r)
 	}
-	set := &policy.Set{Policies: []policy.Policy{p}, Workloads: []policy.Workload{{Name: name("orders"),
-		Ports: []policy.Port{{Name: "http", Route: "r1", Access: levels("p")}}}}}
+	set := &policy.Set{Policies: []policy.Policy{p}, Workloads: []policy.Workload{{
+		Name:  name("orders"),
+		Ports: []policy.Port{{Name: "http", Route: "r1", Access: levels("p")}},
+	}}}
 	r, ok := decide.NewIndex(set).Route("r1")
 	if !ok {
 		t.Fatal("route r1 is not in the index")

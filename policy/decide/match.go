@@ -16,8 +16,10 @@ type compiled struct {
 }
 
 func compileRule(p *policy.Policy, r *policy.Rule) compiled {
-	return compiled{policy: p, rule: r,
-		needsUser: r.NeedsUser || len(r.AllScopes) > 0 || len(r.AnyScopes) > 0 || len(r.Claims) > 0}
+	return compiled{
+		policy: p, rule: r,
+		needsUser: r.NeedsUser || len(r.AllScopes) > 0 || len(r.AnyScopes) > 0 || len(r.Claims) > 0,
+	}
 }
 
 // possible is false for a rule that needs a user in a policy that reads no token.

@@ -257,8 +257,10 @@ func drawFacts(t *rapid.T) *decide.Facts {
 	f.Slash = len(f.Segments) > 0 && rapid.IntRange(0, 3).Draw(t, "slash") == 0
 	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
 		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), true, nil, []any{"red", decide.Number("1")}, []any{}}).Draw(t, "claim")
-		f.User = &decide.User{Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Scopes: sorted(some(t, scopes, 3)),
-			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}}}
+		f.User = &decide.User{
+			Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Scopes: sorted(some(t, scopes, 3)),
+			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}},
+		}
 	}
 	return f
 }

@@ -123,8 +123,12 @@ func TestGatewayAPI(t *testing.T) {
 		name string
 		rows []apiRow
 	}{
-		{"hostnames", hostRows}, {"precedence", orderRows}, {"matches", matchRows},
-		{"changes", changeRows}, {"redirects", redirectRows}, {"backends", backendRows},
+		{"hostnames", hostRows},
+		{"precedence", orderRows},
+		{"matches", matchRows},
+		{"changes", changeRows},
+		{"redirects", redirectRows},
+		{"backends", backendRows},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, r := range group.rows {

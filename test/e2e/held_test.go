@@ -50,7 +50,9 @@ func (d *dam) release() {
 	}
 }
 
-func (d *dam) intercept(_ grpc.StreamServerInfo, ss grpc.ServerStream) grpc.ServerStream { return dammed{ss, d} }
+func (d *dam) intercept(_ grpc.StreamServerInfo, ss grpc.ServerStream) grpc.ServerStream {
+	return dammed{ss, d}
+}
 
 type dammed struct {
 	grpc.ServerStream
@@ -115,19 +117,24 @@ func TestHeldRoutesNeverAllowWhatNoGenerationGives(t *testing.T) {
 	}{
 		{"first", []string{secret("/a"), public("/c")}, heldAnswers{
 			"/a anonymous": "401", "/a token": "200 vault", "/a/b anonymous": "401", "/a/b token": "200 vault",
-			"/c anonymous": "200 lobby", "/c token": "200 lobby"}},
+			"/c anonymous": "200 lobby", "/c token": "200 lobby",
+		}},
 		{"swapped", []string{secret("/c"), public("/a")}, heldAnswers{
 			"/a anonymous": "200 lobby", "/a token": "200 lobby", "/a/b anonymous": "200 lobby", "/a/b token": "200 lobby",
-			"/c anonymous": "401", "/c token": "200 vault"}},
+			"/c anonymous": "401", "/c token": "200 vault",
+		}},
 		{"moved", []string{secret("/a/b"), public("/a")}, heldAnswers{
 			"/a anonymous": "200 lobby", "/a token": "200 lobby", "/a/b anonymous": "401", "/a/b token": "200 vault",
-			"/c anonymous": "404", "/c token": "404"}},
+			"/c anonymous": "404", "/c token": "404",
+		}},
 		{"deleted", []string{public("/a")}, heldAnswers{
 			"/a anonymous": "200 lobby", "/a token": "200 lobby", "/a/b anonymous": "200 lobby", "/a/b token": "200 lobby",
-			"/c anonymous": "404", "/c token": "404"}},
+			"/c anonymous": "404", "/c token": "404",
+		}},
 		{"back", []string{secret("/a"), public("/c")}, heldAnswers{
 			"/a anonymous": "401", "/a token": "200 vault", "/a/b anonymous": "401", "/a/b token": "200 vault",
-			"/c anonymous": "200 lobby", "/c token": "200 lobby"}},
+			"/c anonymous": "200 lobby", "/c token": "200 lobby",
+		}},
 	}
 	d := newDam()
 	e := testenv.Start(t, testenv.Options{Manifests: s.manifests(generations[0].routes...), Intercept: d.intercept})

@@ -67,24 +67,42 @@ func TestDamagedStateIsRefusedAndKept(t *testing.T) {
 	pristine := filepath.Join(work, "pristine")
 	restore(t, state, pristine)
 	for _, tc := range []struct{ name, file, text, want string }{
-		{"last-good file cut off", "last-good.json", `{"version":1,"sha256":"ab`,
-			"$S/last-good.json: last-good file is corrupt (unexpected end of JSON input); move it away to start from the manifests alone"},
-		{"last-good file edited", "last-good.json", `{"version":1,"sha256":"ab","memory":{"objects":[]}}`,
-			"$S/last-good.json: last-good file is corrupt (checksum or version is wrong); move it away to start from the manifests alone"},
-		{"last-good file of a newer format", "last-good.json", `{"version":2,"sha256":"ab","memory":{"objects":[]}}`,
-			"$S/last-good.json: last-good file is of a newer format (2, this version reads 1); run the version that wrote it, or move it away to start from the manifests alone"},
-		{"state of a newer format", "format", "2\n",
-			"the state directory $S has format 2 and this credence knows format 1: use the version that wrote it, or choose another one with --state-dir; nothing was changed"},
-		{"format that is none", "format", "what\n",
-			`$S/format says "what\n", which is no format: the state directory is damaged; restore it from a backup, or choose another one with --state-dir`},
-		{"records of proxies damaged", "proxies.json", "{",
-			"the record of running proxies $S/proxies.json is damaged (unexpected end of JSON input): end the envoy processes of this state directory by hand and delete the file"},
-		{"records of proxies of a newer format", "proxies.json", `{"format":2}`,
-			"the record of running proxies $S/proxies.json has format 2 and this credence knows 1: use the version that wrote it"},
-		{"CA damaged", "ca/authorities.pem", "what",
-			"open the CA: $S/ca/authorities.pem: corrupt CA file: not PEM; restore it from a backup, or choose another state directory with --state-dir"},
-		{"CA empty", "ca/authorities.pem", "",
-			"open the CA: $S/ca/authorities.pem: corrupt CA file: empty; restore it from a backup, or choose another state directory with --state-dir"},
+		{
+			"last-good file cut off", "last-good.json", `{"version":1,"sha256":"ab`,
+			"$S/last-good.json: last-good file is corrupt (unexpected end of JSON input); move it away to start from the manifests alone",
+		},
+		{
+			"last-good file edited", "last-good.json", `{"version":1,"sha256":"ab","memory":{"objects":[]}}`,
+			"$S/last-good.json: last-good file is corrupt (checksum or version is wrong); move it away to start from the manifests alone",
+		},
+		{
+			"last-good file of a newer format", "last-good.json", `{"version":2,"sha256":"ab","memory":{"objects":[]}}`,
+			"$S/last-good.json: last-good file is of a newer format (2, this version reads 1); run the version that wrote it, or move it away to start from the manifests alone",
+		},
+		{
+			"state of a newer format", "format", "2\n",
+			"the state directory $S has format 2 and this credence knows format 1: use the version that wrote it, or choose another one with --state-dir; nothing was changed",
+		},
+		{
+			"format that is none", "format", "what\n",
+			`$S/format says "what\n", which is no format: the state directory is damaged; restore it from a backup, or choose another one with --state-dir`,
+		},
+		{
+			"records of proxies damaged", "proxies.json", "{",
+			"the record of running proxies $S/proxies.json is damaged (unexpected end of JSON input): end the envoy processes of this state directory by hand and delete the file",
+		},
+		{
+			"records of proxies of a newer format", "proxies.json", `{"format":2}`,
+			"the record of running proxies $S/proxies.json has format 2 and this credence knows 1: use the version that wrote it",
+		},
+		{
+			"CA damaged", "ca/authorities.pem", "what",
+			"open the CA: $S/ca/authorities.pem: corrupt CA file: not PEM; restore it from a backup, or choose another state directory with --state-dir",
+		},
+		{
+			"CA empty", "ca/authorities.pem", "",
+			"open the CA: $S/ca/authorities.pem: corrupt CA file: empty; restore it from a backup, or choose another state directory with --state-dir",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			restore(t, pristine, state)

@@ -160,7 +160,7 @@ func (m *Mesh) Kill() error {
 	if err := m.credence.Process.Kill(); err != nil {
 		return err
 	}
-	<-m.ended
+	<-m.ended //nolint:errcheck // it was killed
 	m.credence = nil
 	return nil
 }
@@ -179,7 +179,7 @@ func (m *Mesh) Stop() error {
 			errs = append(errs, err)
 		case <-time.After(patience):
 			errs = append(errs, errors.New("credence did not end after an interrupt"), m.credence.Process.Kill())
-			<-m.ended
+			<-m.ended //nolint:errcheck // it was killed
 		}
 	}
 	return errors.Join(errs...)
@@ -304,7 +304,7 @@ func (m *Mesh) copyFiles() error {
 		}
 		return text
 	}
-	if err := os.MkdirAll(filepath.Join(m.opts.Work, "bin"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(m.opts.Work, "bin"), 0o755); err != nil { //nolint:gosec // other users pass through it
 		return err
 	}
 	if err := os.Mkdir(m.manifest(), 0o700); err != nil {

@@ -76,8 +76,10 @@ func (m *Mesh) shop(ctx context.Context, path, token string) (reply, error) {
 	return m.send(ctx, request{listener: "https", host: "shop.localhost", path: path, token: token})
 }
 
-var challengeError = regexp.MustCompile(`error="([a-z_]+)"`)
-var challengeScope = regexp.MustCompile(`scope="([^"]*)"`)
+var (
+	challengeError = regexp.MustCompile(`error="([a-z_]+)"`)
+	challengeScope = regexp.MustCompile(`scope="([^"]*)"`)
+)
 
 // String is what the table shows: the status, and the challenge of RFC 6750 or the reason in the body.
 func (r reply) String() string {

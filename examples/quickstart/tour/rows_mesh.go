@@ -111,7 +111,7 @@ func forgedSVID(id string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	uri, err := url.Parse(id)
+	uri, err := url.Parse(id) //nolint:forbidigo // a SPIFFE ID of the test
 	if err != nil {
 		return tls.Certificate{}, err
 	}
