@@ -44,6 +44,31 @@ func TestXD12_RemovalsWaitForRequestsInFlight(t *testing.T) {
 	}
 }
 
+// A change that is taken back while it is in flight, or while its removals wait, is told too.
+func TestXD12_ChangeTakenBack(t *testing.T) {
+	for _, state := range []string{"in flight", "removals wait"} {
+		t.Run(state, func(t *testing.T) {
+			f := newFixture(t, func(o *ads.Options) { o.Grace = time.Hour })
+			first := view(t, cluster(t, "old", "1"), endpoints(t, "old", "1"), listener(t, "l", "1"), route(t, "r", "1"))
+			f.server.SetView(edge, 1, first)
+			c := f.start(t, "old", "l", "r")
+			f.server.SetView(edge, 2, view(t, listener(t, "l", "1"), route(t, "r", "2")))
+			rds := check(t, c.next(), ads.RouteType, names("r@2"), nil)
+			if state == "removals wait" {
+				c.ack(rds)
+				c.quiet()
+			}
+			f.server.SetView(edge, 3, first)
+			if state == "in flight" {
+				c.quiet()
+				c.ack(rds)
+			}
+			c.ack(check(t, c.next(), ads.RouteType, names("r@1"), nil))
+			f.acked(3)
+		})
+	}
+}
+
 func TestXD12_DeltaMakeBeforeBreak(t *testing.T) {
 	f := newFixture(t)
 	f.server.SetView(edge, 1, view(t, cluster(t, "old", "1"), endpoints(t, "old", "1"), listener(t, "l", "1"), route(t, "r", "1")))

@@ -277,6 +277,7 @@ func (p *plan) record(u *subscription, r response) {
 
 // note records what the client is told.
 func (p *plan) note(u *subscription, r response) {
+	u.planned = "" // until done: today's content may be replaced by that of before while this is in flight
 	for _, t := range r.told {
 		e := u.entries[t.name]
 		e.version, e.body = t.version, nil
