@@ -42,15 +42,18 @@ func TestCombinationTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(doc), "| outer policy | override |")
+	_, table, _ := strings.Cut(string(doc), "| outer policy ")
 	table, _, _ = strings.Cut(table, "\n## ")
 	want := make(map[string]string)
 	for line := range strings.Lines(table) {
-		cells := strings.Split(line, " | ")
-		if len(cells) != 5 || strings.Contains(line, "answer") || strings.HasPrefix(line, "| ---") {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if len(cells) != 5 || strings.Contains(line, "answer") || strings.HasPrefix(line, "| --") {
 			continue
 		}
-		name := slug(strings.TrimPrefix(cells[0], "| "))
+		name := slug(cells[0])
 		if cells[1] == "allowed" {
 			name += "-override"
 		}
