@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -128,8 +129,24 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+// oneLine keeps what others wrote (errors of proxies and issuers, names of files) from breaking a table or steering a terminal.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 // table prints rows under a header, columns lined up, two blanks between them. An empty cell is "-".
 func table(w io.Writer, header []string, rows [][]string) error {
+	for _, row := range rows {
+		for i := range row {
+			row[i] = oneLine(row[i])
+		}
+	}
 	width := make([]int, len(header))
 	for _, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {

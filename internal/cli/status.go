@@ -50,7 +50,7 @@ func printStatus(w io.Writer, s admin.Status) error {
 		return err
 	}
 	for _, why := range s.NotReady {
-		if _, err := fmt.Fprintln(w, "  "+why); err != nil {
+		if _, err := fmt.Fprintln(w, "  "+oneLine(why)); err != nil {
 			return err
 		}
 	}

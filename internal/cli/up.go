@@ -122,7 +122,7 @@ func (p *upPrinter) wait(s admin.Status) {
 	if len(s.NotReady) == 0 {
 		return
 	}
-	line := "waiting: " + s.NotReady[0]
+	line := "waiting: " + oneLine(s.NotReady[0])
 	if more := len(s.NotReady) - 1; more > 0 {
 		line += fmt.Sprintf(" (and %d more)", more)
 	}
@@ -159,7 +159,7 @@ func diagnosticLine(d admin.Diagnostic) string {
 	if d.Hint != "" {
 		line += " (" + d.Hint + ")"
 	}
-	return line
+	return oneLine(line)
 }
 
 // listening is the table of who listens where, as whom, until when.

@@ -56,12 +56,12 @@ func printValidation(streams IO, dir string, diagnostics []manifests.Diagnostic,
 	count := map[manifests.Severity]int{}
 	for _, d := range diagnostics {
 		count[d.Severity]++
-		if _, err := fmt.Fprintln(streams.Out, d); err != nil {
+		if _, err := fmt.Fprintln(streams.Out, oneLine(d.String())); err != nil {
 			return err
 		}
 	}
 	for _, s := range skipped {
-		if _, err := fmt.Fprintf(streams.Out, "%s: not read\n", s); err != nil {
+		if _, err := fmt.Fprintf(streams.Out, "%s: not read\n", oneLine(s)); err != nil {
 			return err
 		}
 	}
