@@ -135,7 +135,9 @@ func startServer(b *testing.B, kind string) *process {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "authz.sock")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), benchKind+"="+kind, benchSocket+"="+path, benchKeys+"="+newIDP().jwks())
+	// The last of two values counts: GOGC is what credence up sets unless the environment says otherwise.
+	cmd.Env = append([]string{"GOGC=400"}, os.Environ()...)
+	cmd.Env = append(cmd.Env, benchKind+"="+kind, benchSocket+"="+path, benchKeys+"="+newIDP().jwks())
 	cmd.Stderr = os.Stderr
 	in, inErr := cmd.StdinPipe()
 	out, outErr := cmd.StdoutPipe()

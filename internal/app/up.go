@@ -106,6 +106,7 @@ type current struct {
 // Up runs server and agent until ctx ends, and leaves nothing behind. It returns an error where it can't start, or where a part that
 // everything depends on has ended.
 func Up(ctx context.Context, opts Options) (err error) {
+	defer collectLess()()
 	a, err := open(ctx, opts)
 	if err != nil {
 		return err
