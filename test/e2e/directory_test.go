@@ -41,7 +41,9 @@ func (d *directory) must(err error) {
 	}
 }
 
-func (d *directory) path(elem ...string) string { return filepath.Join(append([]string{d.Dir}, elem...)...) }
+func (d *directory) path(elem ...string) string {
+	return filepath.Join(append([]string{d.Dir}, elem...)...)
+}
 
 func (d *directory) git(args ...string) {
 	d.t.Helper()

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/credence-mesh/credence/identity/attest"
+	"github.com/credence-mesh/credence/identity/sds"
+)
+
+// What the tests of this package see of its parts.
+type (
+	Entitlements = entitlements
+	Certificates = certificates
+	Joined       = joined
+)
+
+// OpenStateDir returns what ends the hold on the directory.
+func OpenStateDir(path string) (release func() error, err error) {
+	s, err := openStateDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return s.Close, nil
+}
+
+func OpenRunDir(path string) (remove func() error, err error) {
+	r, err := openRunDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return r.remove, nil
+}
+
+func ListenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listener, error) {
+	return listenUnix(ctx, path, mode, nil)
+}
+
+func NewJoined() *Joined                               { return newJoined() }
+func (j *joined) Add(name string, l net.Listener)      { j.add(name, l) }
+func (j *joined) Keep(wanted map[string]bool)          { j.keep(wanted) }
+func NewEntitlements(c *attest.Children) *Entitlements { return newEntitlements(c) }
+
+func GatewayCertificates(e *Entitlements, c *Certificates) sds.Certificates {
+	return gatewayCertificates{entitlements: e, store: c}
+}
+
+func NewCertificates(now func() time.Time) *Certificates {
+	return newCertificates(slog.New(slog.DiscardHandler), now)
+}
+
+// Reload looks for changed files, as Run does from time to time.
+func (c *certificates) Reload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.load() {
+		c.broadcast()
+	}
+}
+
+// WriteEndpoints writes endpoints.json.
+func WriteEndpoints(e Endpoints, stateDir string) error { return e.write(stateDir) }
+
+// SelfSignedPair is a certificate for tests.
+func SelfSignedPair(now time.Time) (cert, key []byte, err error) {
+	p, err := selfSign([]string{"localhost"}, now)
+	return p.cert, p.key, err
+}
+
+// SelfSignedLife of a certificate that is made here.
+const SelfSignedLife = selfSignedLife
