@@ -77,18 +77,22 @@ func TestCorpus(t *testing.T) {
 			for _, host := range []string{"rules.test", "routes.test"} {
 				target := strings.ReplaceAll(row.sent, "HOST", host)
 				head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, host)
-				if s := m.verdict(t, row.status, head); s != nil && s.target != row.got {
+				if s := m.verdict(t, "PLAIN", row.status, head); s != nil && s.target != row.got {
 					t.Errorf("%s: the upstream got %q, want %q", host, s.target, row.got)
 				}
 			}
 			if strings.HasPrefix(row.sent, "/") {
 				m.overHTTP2(t, row, "rules.test")
+				// From workload to workload nothing is normalised where a request leaves, and all of it where it arrives.
+				if s := m.verdict(t, "UP_OUT", row.status, "GET "+row.sent+" HTTP/1.1\r\nHost: up\r\n\r\n"); s != nil && s.target != row.got {
+					t.Errorf("between workloads: the upstream got %q, want %q", s.target, row.got)
+				}
 			}
 		})
 	}
 	for _, row := range tables["Hosts"] {
 		t.Run(rowName("host", row.sent), func(t *testing.T) {
-			s := m.verdict(t, row.status, fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\n\r\n", row.sent))
+			s := m.verdict(t, "PLAIN", row.status, fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\n\r\n", row.sent))
 			if s != nil && (strings.Join(s.header["Host"], "|") != row.got || readsAsSecret(row.got)) {
 				t.Errorf("the upstream got host %q, want %q", s.header["Host"], row.got)
 			}
@@ -96,40 +100,52 @@ func TestCorpus(t *testing.T) {
 	}
 	for _, row := range tables["Methods"] {
 		t.Run(rowName("method", row.sent), func(t *testing.T) {
-			s := m.verdict(t, row.status, fmt.Sprintf("%s / HTTP/1.1\r\nHost: a.test\r\ncontent-length: 0\r\n\r\n", row.sent))
+			s := m.verdict(t, "PLAIN", row.status, fmt.Sprintf("%s / HTTP/1.1\r\nHost: a.test\r\ncontent-length: 0\r\n\r\n", row.sent))
 			if s != nil && s.method != row.sent {
 				t.Errorf("the upstream got method %q", s.method)
 			}
 		})
 	}
 	t.Run("dot segments without end", func(t *testing.T) {
-		m.verdict(t, 403, "GET /"+strings.Repeat("a/../", 5000)+"admin HTTP/1.1\r\nHost: rules.test\r\n\r\n")
+		m.verdict(t, "PLAIN", 403, "GET /"+strings.Repeat("a/../", 5000)+"admin HTTP/1.1\r\nHost: rules.test\r\n\r\n")
 	})
 	t.Run("a path longer than all headers", func(t *testing.T) {
-		m.verdict(t, 431, "GET /"+strings.Repeat("a", 70_000)+" HTTP/1.1\r\nHost: rules.test\r\n\r\n")
+		m.verdict(t, "PLAIN", 431, "GET /"+strings.Repeat("a", 70_000)+" HTTP/1.1\r\nHost: rules.test\r\n\r\n")
+	})
+	t.Run("one message that is read as two", func(t *testing.T) {
+		for _, h := range []string{"content-length: 4\r\ntransfer-encoding: chunked", "content-length: 4\r\ncontent-length: 5", "content-length : 4", "content-length: +4"} {
+			m.verdict(t, "PLAIN", 400, "POST / HTTP/1.1\r\nHost: rules.test\r\n"+h+"\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: rules.test\r\n\r\n")
+		}
+	})
+	t.Run("an upgrade is judged", func(t *testing.T) {
+		m.verdict(t, "PLAIN", 403, "GET /x/../admin HTTP/1.1\r\nHost: rules.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	})
 	t.Run("headers that some frameworks read instead of the request line", func(t *testing.T) { insteadOfTheLine(t, m) })
 }
 
 func rowName(what, sent string) string { return what + " " + strings.Trim(strconv.Quote(sent), `"`) }
 
-// verdict sends head and returns what the upstream got; nil: nothing. It holds "same verdict" for it.
-func (m *apiMesh) verdict(t *testing.T, status int, head string) *seen {
+// verdict sends head to a listener and returns what the upstream got; nil: nothing. It holds "same verdict" for it.
+func (m *apiMesh) verdict(t *testing.T, listener string, status int, head string) *seen {
 	t.Helper()
 	before := len(m.Log())
 	m.upstreams.take()
-	got, err := send(t.Context(), m.addr("PLAIN"), "-", head)
+	got, err := send(t.Context(), m.addr(listener), "-", head)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.status != status {
-		t.Errorf("%.60q: status %d, want %d", head, got.status, status)
+		t.Errorf("%s: %.60q: status %d, want %d", listener, head, got.status, status)
 	}
-	return m.same(t, got.status, before)
+	checks := 2 // the gateway's and the sidecar's
+	if listener != "PLAIN" {
+		checks = 1
+	}
+	return m.same(t, got.status, before, checks)
 }
 
 // same holds that a request ended in one way for all: refused with nothing upstream, or judged by the path that the upstream got.
-func (m *apiMesh) same(t *testing.T, status, before int) *seen {
+func (m *apiMesh) same(t *testing.T, status, before, checks int) *seen {
 	t.Helper()
 	all := m.upstreams.take()
 	if status != 200 || len(all) != 1 {
@@ -144,8 +160,8 @@ func (m *apiMesh) same(t *testing.T, status, before int) *seen {
 		t.Errorf("the upstream got %q: it can be read as %q", s.target, r)
 	}
 	judged := judgedPaths(t, m.Log()[before:])
-	if len(judged) < 2 { // the gateway's and the sidecar's
-		t.Errorf("%d Checks for %q", len(judged), s.target)
+	if len(judged) != checks {
+		t.Errorf("%d Checks judged %q, want %d", len(judged), s.target, checks)
 	}
 	for _, p := range judged {
 		if p != path {
@@ -200,7 +216,7 @@ func insteadOfTheLine(t *testing.T, m *apiMesh) {
 	for _, n := range names {
 		head += n + ": /admin\r\n" + strings.ReplaceAll(n, "-", "_") + ": /admin\r\n"
 	}
-	s := m.verdict(t, 200, head+"\r\n")
+	s := m.verdict(t, "PLAIN", 200, head+"\r\n")
 	if s == nil {
 		return
 	}

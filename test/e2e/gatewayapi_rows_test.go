@@ -12,6 +12,8 @@ var hostRows = []apiRow{
 	{name: "case of Host", to: "GET NAMED.Test /", want: "any-exact", seen: "NAMED.Test /"},
 	{name: "trailing dot of Host", to: "GET named.test. /", want: "any-exact"},
 	{name: "absolute form beats Host", to: "GET other.test http://named.test/x", want: "any-exact", seen: "named.test /x"},
+	{name: "a host with routes of its own", to: "GET half.test /half", want: "any-half"},
+	{name: "it is served by these alone", to: "GET half.test /", want: "404"},
 	{name: "below a named host is another host", to: "GET sub.named.test /", want: "any-none"},
 	{name: "listener any, route wildcard", to: "GET x.star.test /", want: "any-wild"},
 	{name: "a wildcard stands for several labels", to: "GET x.y.star.test /", want: "any-wild"},
@@ -136,7 +138,7 @@ var changeRows = []apiRow{
 
 var redirectRows = []apiRow{
 	{name: "scheme", to: "GET redirect.test /scheme/x?q=1", want: "302", seen: "https://redirect.test:443/scheme/x?q=1"},
-	{name: "scheme, Host with a port", to: "GET redirect.test:PORT /scheme", want: "400"},
+	{name: "scheme, Host with a port", to: "GET redirect.test:8080 /scheme", want: "302", seen: "https://redirect.test:443/scheme"},
 	{name: "port", to: "GET redirect.test /port", want: "302", seen: "http://redirect.test:8443/port"},
 	{name: "host has the port of the listener", to: "GET redirect.test /host", want: "302", seen: "http://other.test:PORT_SHARED/host"},
 	{name: "port 80 is not written", to: "GET redirect.test /host-port", want: "302", seen: "http://other.test/host-port"},

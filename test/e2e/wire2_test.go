@@ -96,7 +96,7 @@ func (m *apiMesh) overHTTP2(t *testing.T, row corpusRow, host string) {
 		}
 		return
 	}
-	s := m.same(t, status, before)
+	s := m.same(t, status, before, 2)
 	switch {
 	case row.status != status && (row.status != 400 || s == nil):
 		t.Errorf("HTTP/2: status %d, want %d", status, row.status)
