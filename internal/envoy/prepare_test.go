@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,11 +14,12 @@ import (
 	"github.com/credence-mesh/credence/internal/envoy"
 )
 
-// startAs runs the proxy of a workload user in dir until its process has been started or refused, and returns why it was refused.
-func startAs(t *testing.T, dir string, user *envoy.User) string {
+// startAs runs the proxy of a workload user in dir until its process was started and until holds (nil: at once), or until it was
+// refused, and returns why.
+func startAs(t *testing.T, dir string, user *envoy.User, until func() bool) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "envoy")
-	if err := os.WriteFile(binary, []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+	if err := os.WriteFile(binary, []byte("#!/bin/sh\nls -l /proc/$$/fd >fds.new && mv fds.new fds\nexec sleep 60\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	started := make(chan struct{}, 1)
@@ -44,7 +46,14 @@ func startAs(t *testing.T, dir string, user *envoy.User) string {
 			t.Error(err)
 		}
 	}()
+	if until == nil {
+		until = func() bool { return true }
+	}
+	running := false
 	for {
+		if running && until() {
+			return ""
+		}
 		for _, st := range s.States() {
 			if st.Error != "" {
 				return st.Error
@@ -52,7 +61,7 @@ func startAs(t *testing.T, dir string, user *envoy.User) string {
 		}
 		select {
 		case <-started:
-			return ""
+			running = true
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -95,7 +104,7 @@ func TestBootstrapIsNotWrittenThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	user := &envoy.User{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
-	if why := startAs(t, dir, user); why != "" {
+	if why := startAs(t, dir, user, nil); why != "" {
 		t.Fatalf("not started: %s", why)
 	}
 	unchanged()
@@ -110,7 +119,7 @@ func TestProxyDirectoryMustBeOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	user := &envoy.User{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
-	if why := startAs(t, dir, user); !strings.Contains(why, "only its owner") {
+	if why := startAs(t, dir, user, nil); !strings.Contains(why, "only its owner") {
 		t.Errorf("started in a directory that anybody may write: %q", why)
 	}
 }
@@ -126,8 +135,34 @@ func TestOwnDirectoryOfAProxyIsNotALink(t *testing.T) {
 	if uid == 0 {
 		uid = 65533 // another user's, as in production
 	}
-	startAs(t, dir, &envoy.User{UID: uid, GID: uint32(os.Getegid())})
+	startAs(t, dir, &envoy.User{UID: uid, GID: uint32(os.Getegid())}, nil)
 	if after := stat(t, target); after.Uid != before.Uid {
 		t.Errorf("the directory that a link led to was given to user %d", after.Uid)
+	}
+}
+
+// A descriptor that the product has inherited, and that is not closed on exec, is not a proxy's business.
+func TestProxyInheritsNothing(t *testing.T) {
+	var pipe [2]int
+	if err := syscall.Pipe(pipe[:]); err != nil {
+		t.Fatal(err)
+	}
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", pipe[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = syscall.Close(pipe[0]), syscall.Close(pipe[1]) }()
+	dir := t.TempDir()
+	var fds []byte
+	why := startAs(t, dir, nil, func() bool {
+		var err error
+		fds, err = os.ReadFile(filepath.Join(dir, "fds"))
+		return err == nil
+	})
+	if why != "" {
+		t.Fatalf("not started: %s", why)
+	}
+	if strings.Contains(string(fds), name) {
+		t.Errorf("the proxy holds %s:\n%s", name, fds)
 	}
 }

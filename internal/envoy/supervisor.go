@@ -89,6 +89,9 @@ func NewSupervisor(ctx context.Context, opts Options) (*Supervisor, error) {
 	if err := rec.endSurvivors(ctx, opts.Log); err != nil {
 		return nil, err
 	}
+	if err := keepInherited(); err != nil {
+		return nil, err
+	}
 	if opts.LogLimit <= 0 {
 		opts.LogLimit = logLimit
 	}
