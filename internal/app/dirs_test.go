@@ -69,16 +69,22 @@ func TestStateDirIsHeldByOne(t *testing.T) {
 // What is not understood is refused, and left as it is.
 func TestStateDirRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, file, text, want string }{
-		{"a newer format", "format", "2\n",
-			"the state directory $D has format 2 and this credence knows format 1: use the version that wrote it, or choose another one with --state-dir; nothing was changed"},
-		{"no format", "format", "x",
-			`$D/format says "x", which is no format: the state directory is damaged; restore it from a backup, or choose another one with --state-dir`},
-		{"what is not credence's", "notes.txt", "x",
-			"the state directory $D holds notes.txt but no file named format: it is not credence's, or it is damaged; choose another one with --state-dir, or restore the file from a backup"},
+		{
+			"a newer format", "format", "2\n",
+			"the state directory $D has format 2 and this credence knows format 1: use the version that wrote it, or choose another one with --state-dir; nothing was changed",
+		},
+		{
+			"no format", "format", "x",
+			`$D/format says "x", which is no format: the state directory is damaged; restore it from a backup, or choose another one with --state-dir`,
+		},
+		{
+			"what is not credence's", "notes.txt", "x",
+			"the state directory $D holds notes.txt but no file named format: it is not credence's, or it is damaged; choose another one with --state-dir, or restore the file from a backup",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, os.Chmod(dir, 0o700)) //nolint:gosec // a directory
+			must(t, os.Chmod(dir, 0o700))
 			must(t, os.WriteFile(filepath.Join(dir, tc.file), []byte(tc.text), 0o600))
 			_, err := app.OpenStateDir(dir)
 			if want := strings.ReplaceAll(tc.want, "$D", dir); err == nil || err.Error() != want {
@@ -96,7 +102,7 @@ func TestStateDirRefuses(t *testing.T) {
 	}
 	t.Run("what others may write", func(t *testing.T) {
 		dir := t.TempDir()
-		must(t, os.Chmod(dir, 0o770)) //nolint:gosec // the fault
+		must(t, os.Chmod(dir, 0o770))
 		_, err := app.OpenStateDir(dir)
 		if want := "state directory: " + dir + " has mode 0770: others may change it; run chmod go-w on it"; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)

@@ -50,8 +50,10 @@ func entitledMesh(t *testing.T, path string) *policy.Set {
 		Mesh: policy.Mesh{TrustDomain: "example.org"},
 		Gateways: []policy.Gateway{
 			{Name: policy.Name{Namespace: "default", Name: "edge"}, SPIFFEID: "spiffe://example.org/ns/default/gw/edge", Listeners: section(shop)},
-			{Name: policy.Name{Namespace: "default", Name: "inner"}, SPIFFEID: "spiffe://example.org/ns/default/gw/inner",
-				Listeners: section(policy.Name{Namespace: "default", Name: "inner"})},
+			{
+				Name: policy.Name{Namespace: "default", Name: "inner"}, SPIFFEID: "spiffe://example.org/ns/default/gw/inner",
+				Listeners: section(policy.Name{Namespace: "default", Name: "inner"}),
+			},
 		},
 		Workloads: []policy.Workload{
 			{Name: policy.Name{Namespace: "default", Name: "orders"}, SPIFFEID: "spiffe://example.org/ns/default/wl/orders", Selectors: policy.Selectors{Path: path}},
