@@ -40,8 +40,9 @@ func (c *compiler) ruleCandidates(r *route, rule int) {
 				"use ReplaceFullPath")
 			x.out.Access.Denied = "ReplacePrefixMatch on a path that is not a prefix"
 		}
-		x.key = matchKey(&x.out.Match)
 		x.segments, x.undecodable = pathSegments(x.out.Match.Path)
+		x.path = canonicalPath(&x.out.Match, x)
+		x.key = matchKey(x.out.Match, x.path)
 		r.candidates = append(r.candidates, x)
 	}
 }
@@ -131,8 +132,21 @@ func sortPairs(pairs []policy.NameValue) {
 	})
 }
 
-func matchKey(m *policy.RouteMatch) string {
-	return string(appendMatch(make([]byte, 0, 64), m))
+// canonicalPath is the decoded path: however two routes spell one path, they match the same requests.
+func canonicalPath(m *policy.RouteMatch, x *candidate) string {
+	if x.undecodable {
+		return m.Path
+	}
+	path := "/" + strings.Join(x.segments, "/")
+	if len(path) > 1 && strings.HasSuffix(m.Path, "/") {
+		path += "/"
+	}
+	return path
+}
+
+func matchKey(m policy.RouteMatch, path string) string {
+	m.Path = path
+	return string(appendMatch(make([]byte, 0, 64), &m))
 }
 
 // byPrecedence orders candidates as Gateway API says (HTTPRouteRule.Matches): exact path, longest prefix, method, most headers,
@@ -141,7 +155,7 @@ func byPrecedence(a, b *candidate) int {
 	x, y := &a.out.Match, &b.out.Match
 	return cmp.Or(
 		cmp.Compare(x.PathKind, y.PathKind),
-		cmp.Compare(len(y.Path), len(x.Path)),
+		cmp.Compare(len(b.path), len(a.path)),
 		yesFirst(x.Method != "", y.Method != ""),
 		cmp.Compare(len(y.Headers), len(x.Headers)),
 		cmp.Compare(len(y.Query), len(x.Query)),

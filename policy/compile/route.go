@@ -31,6 +31,7 @@ type candidate struct {
 	rule  int
 	match int
 	out   policy.Route // without ID and Access
+	path  string       // decoded
 	key   string       // equal for equal matches
 	// segments of the path, percent-decoded; undecodable: they cannot be told.
 	segments    []string
