@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/credence-mesh/credence/manifests"
-	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	kjson "sigs.k8s.io/json"
+
+	"github.com/credence-mesh/credence/manifests"
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 // DefaultNamespace is that of objects that name none.

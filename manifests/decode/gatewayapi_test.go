@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/credence-mesh/credence/manifests/decode"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/credence-mesh/credence/manifests/decode"
 )
 
 // found are the codes of a spec's diagnostics, each with where the message says it is.
@@ -81,10 +82,14 @@ func TestHTTPRouteRules(t *testing.T) {
 		{`{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: a}}}]}`, ".filters[0].urlRewrite.path.replaceFullPath invalid-path"},
 		{`{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /a/..}}}]}`, ".filters[0].urlRewrite.path.replacePrefixMatch invalid-path"},
 		{`{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: "/a//b"}}}]}`, ".filters[0].requestRedirect.path.replaceFullPath invalid-path"},
-		{`{matches: [{path: {type: Exact, value: /a}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}`,
-			".filters[0].urlRewrite.path.replacePrefixMatch conflict"},
-		{`{matches: [{path: {value: /a}}, {path: {value: /c}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}`,
-			".filters[0].urlRewrite.path.replacePrefixMatch conflict"},
+		{
+			`{matches: [{path: {type: Exact, value: /a}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}`,
+			".filters[0].urlRewrite.path.replacePrefixMatch conflict",
+		},
+		{
+			`{matches: [{path: {value: /a}}, {path: {value: /c}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}`,
+			".filters[0].urlRewrite.path.replacePrefixMatch conflict",
+		},
 		{`{matches: [{path: {value: /a}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: ""}}}]}`, ""},
 		{`{backendRefs: [{group: credence.mesh, kind: Workload, name: w}]}`, ".backendRefs[0].port required"},
 		{`{backendRefs: [{group: credence.mesh, kind: Workload, name: w, port: 0}]}`, ".backendRefs[0].port out-of-range"},

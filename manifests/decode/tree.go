@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/credence-mesh/credence/manifests"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/credence-mesh/credence/manifests"
 )
 
 // kind of a value. The zero value is not valid.
@@ -140,8 +141,10 @@ func (b *builder) build(n *yaml.Node, depth int) (*value, *treeError) {
 	}
 	if b.aliases > 0 {
 		if b.f.aliased++; b.f.aliased > MaxAliasedValues {
-			return nil, &treeError{b.at(n), "too-many-aliases",
-				fmt.Sprintf("aliases repeat more than %d values", MaxAliasedValues), "write the values out or split the file"}
+			return nil, &treeError{
+				b.at(n), "too-many-aliases",
+				fmt.Sprintf("aliases repeat more than %d values", MaxAliasedValues), "write the values out or split the file",
+			}
 		}
 	}
 	v := &value{pos: b.at(n)}
