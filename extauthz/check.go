@@ -99,7 +99,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		return err
 	}
 	if raw != "" {
-		ok := s.verify(ctx, raw, c)
+		ok := verify(ctx, st.verifier, raw, c)
 		if err := alive(ctx); err != nil || !ok {
 			return err
 		}
@@ -144,8 +144,8 @@ func (s *Server) read(a *authv3.AttributeContext, st *state, c *check) (facts de
 }
 
 // verify has the token verified. A credential that is presented where one is read must be good, also where nobody needs it.
-func (s *Server) verify(ctx context.Context, raw string, c *check) bool {
-	user, err := s.verifier.Verify(ctx, raw, c.route.Issuers())
+func verify(ctx context.Context, v Verifier, raw string, c *check) bool {
+	user, err := v.Verify(ctx, raw, c.route.Issuers())
 	switch {
 	case err == nil && user != nil:
 		c.user = user

@@ -33,6 +33,9 @@ type Verifier interface {
 type Options struct {
 	Callers  Callers
 	Verifier Verifier
+	// Snapshot gives what verifies by the issuers that were published last, and by no later ones. Publish calls it, so that rules are never
+	// judged with the issuers of another Set. Nil: Verifier, always.
+	Snapshot func() Verifier
 	// PeerID reads the SPIFFE ID out of the URL-encoded PEM of one certificate, strictly (X509-SVID §5.2).
 	PeerID func(urlEncodedPEM string) (string, error)
 	// Log receives one record per Check. Nil: none.
@@ -47,7 +50,7 @@ type Options struct {
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	callers  Callers
-	verifier Verifier
+	snapshot func() Verifier
 	peers    *peers
 	log      *slog.Logger
 	now      func() time.Time
@@ -70,11 +73,14 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Snapshot == nil {
+		o.Snapshot = func() Verifier { return o.Verifier }
+	}
 	m, err := newMetrics(o.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("extauthz: %w", err)
 	}
-	return &Server{callers: o.Callers, verifier: o.Verifier, peers: newPeers(o.PeerID, o.Now), log: o.Log, now: o.Now, metrics: m}, nil
+	return &Server{callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), log: o.Log, now: o.Now, metrics: m}, nil
 }
 
 // Register adds the Authorization service to a gRPC server that was made with ServerOptions.

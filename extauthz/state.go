@@ -18,8 +18,10 @@ const inFlight = 2 * time.Second
 type state struct {
 	index *decide.Index
 	// trust is "spiffe://<trust domain>/".
-	trust   string
-	retired map[policy.RouteID]retired
+	trust string
+	// verifier knows the issuers of the Set.
+	verifier Verifier
+	retired  map[policy.RouteID]retired
 }
 
 // retired is a route that the newest Set does not have any more.
@@ -48,14 +50,14 @@ func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) *d
 }
 
 // Publish makes set the one that decides, from the next Check on; Checks that have begun end with the Set that they began with. It must be
-// called before any proxy hears of the Set. Route ids that set has not any more stay answerable, by the rules that they had last and by the
+// called before any proxy hears of the Set, and when the Snapshot of Options knows the Set's issuers. Route ids that set has not any more stay answerable, by the rules that they had last and by the
 // deny rules of today, until two seconds after Acknowledged has been called for their proxy with this generation or a later one, or 60 s
 // have passed. Generations grow. The Set is kept, not copied. Safe for concurrent use.
 func (s *Server) Publish(set *policy.Set, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	now, old := s.now(), s.state.Load()
-	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/"}
+	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifier: s.snapshot()}
 	if old != nil {
 		next.retire(old, generation, now)
 	}
@@ -96,7 +98,7 @@ func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
 		return
 	}
 	now := s.now()
-	next := &state{index: old.index, trust: old.trust, retired: make(map[policy.RouteID]retired, len(old.retired))}
+	next := &state{index: old.index, trust: old.trust, verifier: old.verifier, retired: make(map[policy.RouteID]retired, len(old.retired))}
 	for id, r := range old.retired {
 		if end := now.Add(inFlight); r.last.Proxy() == proxy && r.since <= generation && end.Before(r.until) {
 			r.until = end

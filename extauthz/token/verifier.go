@@ -95,11 +95,25 @@ func (v *Verifier) Publish(issuers []policy.Issuer) {
 	v.state.Store(next)
 }
 
+// Snapshot verifies by one configuration, whatever is published later. Safe for concurrent use.
+type Snapshot struct {
+	v     *Verifier
+	state *state
+}
+
+// Snapshot is the configuration that was published last.
+func (v *Verifier) Snapshot() Snapshot { return Snapshot{v: v, state: v.state.Load()} }
+
+// Verify is Snapshot.Verify by the configuration that was published last.
+func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
+	return v.Snapshot().Verify(ctx, raw, accepted)
+}
+
 // Verify tells who the bearer token raw speaks for, by the issuers that are accepted: the token's iss picks among them, exactly. The
 // User is shared and must not be changed. The error is ErrInvalid or ErrUnavailable; its Reason is for logs, its text names no claim.
 // It blocks for nothing but computing.
-func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
-	st := v.state.Load()
+func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
+	v, st := s.v, s.state
 	if len(raw) > maxToken {
 		return nil, invalid(ReasonTooLarge, "token over %d bytes", maxToken)
 	}

@@ -103,6 +103,11 @@ func open(t *testing.T, name string) *ca.CA {
 
 func start(t *testing.T) (*state, secretv3.SecretDiscoveryServiceClient) {
 	t.Helper()
+	return startWith(t, sds.Options{}, grpc.Creds(attest.Credentials()))
+}
+
+func startWith(t *testing.T, o sds.Options, options ...grpc.ServerOption) (*state, secretv3.SecretDiscoveryServiceClient) {
+	t.Helper()
 	authority := open(t, "td")
 	k, err := keeper.New(keeper.Options{Authority: authority})
 	if err != nil {
@@ -112,7 +117,8 @@ func start(t *testing.T) (*state, secretv3.SecretDiscoveryServiceClient) {
 		keeper: k, ca: authority, ids: []spiffeid.ID{spiffeid.RequireFromString(orders)},
 		svids: map[spiffeid.ID]*x509svid.SVID{}, certs: map[string][2][]byte{},
 	}
-	s, err := sds.New(sds.Options{Entitlements: st, SVIDs: st, Bundles: st, Certificates: st})
+	o.Entitlements, o.SVIDs, o.Bundles, o.Certificates = st, st, st, st
+	s, err := sds.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +132,7 @@ func start(t *testing.T) (*state, secretv3.SecretDiscoveryServiceClient) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(grpc.Creds(attest.Credentials()))
+	g := grpc.NewServer(options...)
 	s.Register(g)
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l) }()

@@ -19,6 +19,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	rpc "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -315,6 +316,30 @@ func TestNotEntitledIsRefused(t *testing.T) {
 	w.say(&sotwRequest{ResourceNames: []string{sds.All}})
 	if _, err := w.recv(); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("no IDs: %v", err)
+	}
+}
+
+// A server that was given no credentials attests nobody, so it gives nobody a key.
+func TestNobodyIsServedUnattested(t *testing.T) {
+	_, c := startWith(t, sds.Options{})
+	d := delta(t, c)
+	d.say(&deltaRequest{ResourceNamesSubscribe: []string{orders, sds.All}})
+	if r, err := d.recv(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+// What a stream rests on is looked at again although nobody says that it changed.
+func TestEntitlementIsAskedAgainInSilence(t *testing.T) {
+	st, c := startWith(t, sds.Options{Recheck: time.Millisecond}, grpc.Creds(attest.Credentials()))
+	d := delta(t, c)
+	d.say(&deltaRequest{ResourceNamesSubscribe: []string{sds.All}})
+	d.hear()
+	st.mu.Lock()
+	st.err = &attest.NotEntitledError{Reason: "the process is another one now"}
+	st.mu.Unlock()
+	if r, err := d.recv(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("after a silent loss: %v, %v", r, err)
 	}
 }
 
