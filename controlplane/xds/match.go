@@ -34,11 +34,10 @@ func (t *translation) match(r *policy.Route) *routev3.RouteMatch {
 	for _, h := range r.Match.Headers {
 		m.Headers = append(m.Headers, headerIs(h.Name, h.Value))
 	}
-	// Envoy compares query parameters as sent, percent-encoded.
 	for _, q := range r.Match.Query {
 		m.QueryParameters = append(m.QueryParameters, &routev3.QueryParameterMatcher{
 			Name:                         q.Name,
-			QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_StringMatch{StringMatch: exactly(q.Value)},
+			QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_StringMatch{StringMatch: queryIs(q.Value)},
 		})
 	}
 	return m

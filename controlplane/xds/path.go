@@ -41,6 +41,33 @@ func pathPattern(path string) string {
 	return b.String()
 }
 
+// queryIs compares a query parameter, which Envoy leaves as it was sent: encoded in one of several ways, blanks as "+" too (HTML's
+// application/x-www-form-urlencoded). Names, and characters that nobody needs to encode, are compared as sent: which route a query chooses
+// is a convenience, policies never look at it.
+func queryIs(value string) *matcherv3.StringMatcher {
+	var b strings.Builder
+	plain := true
+	for i := range len(value) {
+		c := value[i]
+		switch {
+		case unreserved(c):
+			b.WriteString(regexp.QuoteMeta(string(rune(c))))
+			continue
+		case c == ' ':
+			b.WriteString(`(?:\+|%20)`)
+		case c >= 0x80 || c < ' ' || c == 0x7f || strings.IndexByte("%&+#", c) >= 0:
+			b.WriteString(escapePattern(c))
+		default:
+			b.WriteString("(?:" + regexp.QuoteMeta(string(rune(c))) + "|" + escapePattern(c) + ")")
+		}
+		plain = false
+	}
+	if plain {
+		return exactly(value)
+	}
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: b.String()}}}
+}
+
 // escapePattern matches the percent-encoding of c with digits of either case.
 func escapePattern(c byte) string {
 	var b strings.Builder

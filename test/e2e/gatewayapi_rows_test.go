@@ -108,6 +108,9 @@ var matchRows = []apiRow{
 	{name: "query value as a whole", to: "GET match.test /?q=one1", want: "match-root"},
 	{name: "query without value", to: "GET match.test /?q", want: "match-root"},
 	{name: "query twice: the first counts", to: "GET match.test /?q=one&q=two", want: "match-query"},
+	{name: "query, encoded", to: "GET match.test /?e=a%20b%26c%2F%C3%A9", want: "match-query-encoded", seen: "match.test /?e=a%20b%26c%2F%C3%A9"},
+	{name: "query, encoded another way", to: "GET match.test /?e=a+b%26c/%c3%a9&f", want: "match-query-encoded"},
+	{name: "query, encoded, as a whole", to: "GET match.test /?e=a+b&c/%C3%A9", want: "match-root"},
 	{name: "method", to: "PUT match.test /put\ncontent-length: 0", want: "match-method"},
 	{name: "another method", to: "GET match.test /put", want: "match-root"},
 }
