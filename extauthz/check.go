@@ -90,7 +90,8 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 	}
 	attributes := req.GetAttributes()
 	c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])
-	if c.route = st.route(c.routeID, proxy, c.started); c.route == nil {
+	var verifier Verifier
+	if c.route, verifier = st.route(c.routeID, proxy, c.started); c.route == nil {
 		c.outcome = outcome{kind: forbidden, reason: reasonRoute}
 		return alive(ctx)
 	}
@@ -99,7 +100,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		return err
 	}
 	if raw != "" {
-		ok := verify(ctx, st.verifier, raw, c)
+		ok := verify(ctx, verifier, raw, c)
 		if err := alive(ctx); err != nil || !ok {
 			return err
 		}

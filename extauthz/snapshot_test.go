@@ -46,3 +46,18 @@ func TestRulesAreJudgedWithTheIssuersOfTheirSet(t *testing.T) {
 		t.Errorf("a token of the new issuer under the new rules: %s", got)
 	}
 }
+
+// The same for a route that is gone while its proxy still has it: its last rules hold for tokens that were good with them and still are.
+func TestRetiredRouteIsJudgedWithTheIssuersOfItsTime(t *testing.T) {
+	published := extauthz.Verifier(issuers{"old": "alice", "kept": "bob"})
+	r := newRig(t, func(o *extauthz.Options) { o.Snapshot = func() extauthz.Verifier { return published } })
+	published = issuers{"new": "mallory", "kept": "bob"}
+	set := orders()
+	set.Workloads[0].Ports = nil
+	r.Publish(set, 2)
+	for raw, want := range map[string]string{"old": "token_invalid", "new": "token_invalid", "kept": "allowed"} {
+		if got := r.answer(t, ask(withAuth("Bearer "+raw))).Reason; got != want {
+			t.Errorf("token %q: %s, want %s", raw, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"context"
 	"time"
 
 	"github.com/credence-mesh/credence/policy"
@@ -28,31 +29,45 @@ type state struct {
 type retired struct {
 	// last are the rules that it had; route these and today's denies.
 	last, route *decide.Route
+	// verifier knows the issuers of the last Set that had the route.
+	verifier Verifier
 	// since is the generation that it was first missing in.
 	since uint64
 	until time.Time
 }
 
-// route finds a route id: of the newest Set, or retired not long ago. Only its own proxy may ask.
-func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) *decide.Route {
+// route finds a route id, of the newest Set or retired not long ago, and what verifies its tokens. Only its own proxy may ask.
+func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) (*decide.Route, Verifier) {
 	r, ok := s.index.Route(id)
+	verifier := s.verifier
 	if !ok {
 		old, ok := s.retired[id]
 		if !ok || !now.Before(old.until) {
-			return nil
+			return nil, nil
 		}
-		r = old.route
+		r, verifier = old.route, both{old.verifier, s.verifier}
 	}
 	if r.Proxy() != proxy {
-		return nil
+		return nil, nil
 	}
-	return r
+	return r, verifier
+}
+
+// both takes a token that was good when the rules of a retired route were, and still is: an issuer that has changed since must not meet
+// old rules, and one that is trusted no longer must not be used.
+type both struct{ last, now Verifier }
+
+func (b both) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
+	if _, err := b.now.Verify(ctx, raw, accepted); err != nil {
+		return nil, err
+	}
+	return b.last.Verify(ctx, raw, accepted)
 }
 
 // Publish makes set the one that decides, from the next Check on; Checks that have begun end with the Set that they began with. It must be
-// called before any proxy hears of the Set, and when the Snapshot of Options knows the Set's issuers. Route ids that set has not any more stay answerable, by the rules that they had last and by the
-// deny rules of today, until two seconds after Acknowledged has been called for their proxy with this generation or a later one, or 60 s
-// have passed. Generations grow. The Set is kept, not copied. Safe for concurrent use.
+// called before any proxy hears of the Set, and after the Snapshot of Options knows the Set's issuers. Route ids that set has not any
+// more stay answerable, by the rules that they had last and by the deny rules of today, until two seconds after Acknowledged has been
+// called for their proxy with this generation or a later one, or 60 s have passed. Generations grow. The Set is kept, not copied. Safe for concurrent use.
 func (s *Server) Publish(set *policy.Set, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -69,7 +84,7 @@ func (s *state) retire(old *state, generation uint64, now time.Time) {
 	var entries []retired
 	for r := range old.index.Routes() {
 		if _, ok := s.index.Route(r.ID()); !ok {
-			entries = append(entries, retired{last: r, since: generation, until: now.Add(retirement)})
+			entries = append(entries, retired{last: r, verifier: old.verifier, since: generation, until: now.Add(retirement)})
 		}
 	}
 	for id, r := range old.retired {
