@@ -36,6 +36,7 @@ type recorder struct {
 func newRecorder(t *testing.T, upstreams map[string]int) *recorder {
 	t.Helper()
 	r := &recorder{conns: map[net.Conn]bool{}}
+	t.Cleanup(r.wait.Wait) // the last one to run
 	for name, port := range upstreams {
 		var lc net.ListenConfig
 		l, err := lc.Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -45,7 +46,7 @@ func newRecorder(t *testing.T, upstreams map[string]int) *recorder {
 		r.wait.Go(func() { r.accept(name, l) })
 		t.Cleanup(func() { _ = l.Close() })
 	}
-	t.Cleanup(func() { // runs before the listeners are closed; they are closed before it is waited for
+	t.Cleanup(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for c := range r.conns {
