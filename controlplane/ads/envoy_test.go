@@ -179,6 +179,7 @@ func (onlyEdge) Caller(context.Context) (policy.ProxyID, error) { return edge, n
 func (p *proxyUnderTest) serve() {
 	p.server = ads.New(ads.Options{
 		Callers:      onlyEdge{},
+		Grace:        20 * time.Millisecond,
 		Acknowledged: func(_ policy.ProxyID, g uint64) { p.acks <- g },
 		Rejected:     func(r ads.Rejection) { p.rejected <- r },
 	})

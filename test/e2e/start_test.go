@@ -62,7 +62,7 @@ func damage(t *testing.T, path, text string) {
 
 // A damaged or newer state ends the start with one sentence that names the file and what to do, and nothing in it is overwritten.
 func TestDamagedStateIsRefusedAndKept(t *testing.T) {
-	_, work := stopped(t)
+	s, work := stopped(t)
 	state := filepath.Join(work, "state")
 	pristine := filepath.Join(work, "pristine")
 	restore(t, state, pristine)
@@ -124,6 +124,21 @@ func TestDamagedStateIsRefusedAndKept(t *testing.T) {
 			left(t, e)
 		})
 	}
+	t.Run("CA of another trust domain", func(t *testing.T) {
+		restore(t, pristine, state)
+		before := hashes(t, filepath.Join(state, "ca"))
+		mesh := s.mesh()
+		e := testenv.New(t, testenv.Options{Work: work, Manifests: map[string]string{"mesh.yaml": strings.ReplaceAll(mesh, "trustDomain: e2e.test", "trustDomain: other.test")}})
+		err := e.Ended()
+		want := "open the CA: " + state + `/ca/authorities.pem: CA of another trust domain: it is "spiffe://e2e.test", configured is "spiffe://other.test"; choose another state directory with --state-dir`
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		if diff := cmp.Diff(before, hashes(t, filepath.Join(state, "ca"))); diff != "" {
+			t.Errorf("the CA was changed: %s", diff)
+		}
+		e.Edit("mesh.yaml", mesh)
+	})
 	t.Run("undamaged", func(t *testing.T) {
 		restore(t, pristine, state)
 		testenv.Start(t, testenv.Options{Work: work})
