@@ -111,7 +111,7 @@ func (e *entitlements) Changed() <-chan struct{} {
 	return e.changed
 }
 
-// Caller implements extauthz.Callers and ads.Callers: only a process that was started here as a proxy, and that is still in the manifests.
+// Caller implements extauthz.Callers and ads.Callers: only a process that was started here as a proxy and still lives.
 func (e *entitlements) Caller(ctx context.Context) (policy.ProxyID, error) {
 	p, err := attest.FromContext(ctx)
 	if err != nil {
