@@ -1,0 +1,4 @@
+package app
+
+// OwnDir is ownDir.
+var OwnDir = ownDir
