@@ -33,12 +33,18 @@ func TestRefusalsSayWhatHelps(t *testing.T) {
 	}{
 		{"no credential", r, nil, words{401, "unauthorized", "a token is needed: Authorization: Bearer TOKEN", `Bearer realm="credence"`, false}},
 		{"a bad token", r, []string{"Bearer bad"}, words{401, "invalid_token", "the token is not valid here", `Bearer realm="credence", error="invalid_token"`, false}},
-		{"two", r, []string{"Bearer a", "Bearer b"}, words{400, "invalid_request", "send exactly one credential, as one Authorization header: Bearer TOKEN",
-			`Bearer realm="credence", error="invalid_request"`, false}},
-		{"no scope", r, []string{"Bearer alice~x"}, words{403, "insufficient_scope", "the token lacks a scope: orders:read",
-			`Bearer realm="credence", error="insufficient_scope", scope="orders:read"`, false}},
-		{"a scope that would end the challenge", quoted, []string{"Bearer alice~x"}, words{403, "insufficient_scope", `the token lacks a scope: a"b\c`,
-			`Bearer realm="credence", error="insufficient_scope", scope="abc"`, false}},
+		{"two", r, []string{"Bearer a", "Bearer b"}, words{
+			400, "invalid_request", "send exactly one credential, as one Authorization header: Bearer TOKEN",
+			`Bearer realm="credence", error="invalid_request"`, false,
+		}},
+		{"no scope", r, []string{"Bearer alice~x"}, words{
+			403, "insufficient_scope", "the token lacks a scope: orders:read",
+			`Bearer realm="credence", error="insufficient_scope", scope="orders:read"`, false,
+		}},
+		{"a scope that would end the challenge", quoted, []string{"Bearer alice~x"}, words{
+			403, "insufficient_scope", `the token lacks a scope: a"b\c`,
+			`Bearer realm="credence", error="insufficient_scope", scope="abc"`, false,
+		}},
 		{"no keys", r, []string{"Bearer later"}, words{503, "temporarily_unavailable", "it cannot be told now whether this request is allowed; try again later", "", true}},
 	} {
 		resp, err := c.rig.Check(context.Background(), ask(withAuth(c.bearer...)))
