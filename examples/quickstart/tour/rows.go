@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type Row struct {
 
 // Rows in the order in which they are shown. Each leaves the mesh as it found it.
 func Rows() []Row {
-	return append(append(append(append([]Row{}, publicRows()...), tokenRows()...), meshRows()...), changeRows()...)
+	return slices.Concat(publicRows(), tokenRows(), meshRows(), changeRows(), stateRows())
 }
 
 func publicRows() []Row {
