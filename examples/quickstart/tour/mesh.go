@@ -380,23 +380,3 @@ func (m *Mesh) Notes() []string {
 	m.notes = nil
 	return n
 }
-
-func recordedProxies(file string) []int {
-	body, err := os.ReadFile(file)
-	if err != nil {
-		return nil
-	}
-	var f struct {
-		Proxies []struct {
-			PID int `json:"pid"`
-		} `json:"proxies"`
-	}
-	if json.Unmarshal(body, &f) != nil {
-		return nil
-	}
-	var pids []int
-	for _, p := range f.Proxies {
-		pids = append(pids, p.PID)
-	}
-	return pids
-}

@@ -2,6 +2,7 @@ package tour
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -204,3 +205,23 @@ func runs(pid int) bool {
 
 // proxies are the processes of the Envoys that credence has recorded.
 func (m *Mesh) proxies() []int { return recordedProxies(filepath.Join(m.state(), "proxies.json")) }
+
+func recordedProxies(file string) []int {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var f struct {
+		Proxies []struct {
+			PID int `json:"pid"`
+		} `json:"proxies"`
+	}
+	if json.Unmarshal(body, &f) != nil {
+		return nil
+	}
+	var pids []int
+	for _, p := range f.Proxies {
+		pids = append(pids, p.PID)
+	}
+	return pids
+}
