@@ -21,8 +21,8 @@ type corpusRow struct {
 }
 
 var (
-	corpusLine   = regexp.MustCompile("^\\| `(.*)` \\| ([0-9]{3})(?: `(.*)`)? \\|$")
-	corpusHeader = regexp.MustCompile(`^\| ([a-z]+ \| answer|---) `)
+	corpusLine   = regexp.MustCompile("^\\| `(.*)` +\\| ([0-9]{3})(?: `(.*)`)? +\\|$")
+	corpusHeader = regexp.MustCompile(`^\| ([a-z]+ +\| answer|-+) `)
 )
 
 // readCorpus reads the tables, by heading. A line that is no row, or that is there twice, fails: nothing in a table goes untested.
