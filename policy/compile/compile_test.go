@@ -72,7 +72,7 @@ func allRoutes(set *policy.Set) []policy.Route {
 	return out
 }
 
-// DESIGN §3: the same id means the same traffic; whatever Envoy matches or rewrites, and where it leads, changes it, nothing else does.
+// docs/design/0001: the same id means the same traffic; whatever Envoy matches or rewrites, and where it leads, changes it, nothing else does.
 func TestRouteID(t *testing.T) {
 	base := edge{
 		port: 80, listener: "http", hostnames: `"a.example.org"`,
@@ -151,7 +151,7 @@ func TestRouteID(t *testing.T) {
 	}
 }
 
-// DESIGN §3: a weight moves traffic between backends that the rules hold for anyway; a weight of 0 leads nowhere.
+// docs/design/0001: a weight moves traffic between backends that the rules hold for anyway; a weight of 0 leads nowhere.
 func TestRouteIDOfWeights(t *testing.T) {
 	id := func(refs string) policy.RouteID {
 		set, _ := compiled(t, edge{port: 80, listener: "http", rule: "- {backendRefs: [" + refs + "]}"}.text())
