@@ -31,6 +31,7 @@ import (
 
 	"github.com/credence-mesh/credence/controlplane/ads"
 	"github.com/credence-mesh/credence/internal/envoy"
+	"github.com/credence-mesh/credence/internal/testport"
 	"github.com/credence-mesh/credence/policy"
 )
 
@@ -272,15 +273,7 @@ func (p *proxyUnderTest) hammer() func() {
 	}
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
+func freePort(t *testing.T) int { return testport.Free(t, 1)[0] }
 
 func upstream(t *testing.T, body string) int {
 	t.Helper()

@@ -154,9 +154,11 @@ func (a *app) notReady() []string {
 	for id, err := range c.problems {
 		out = append(out, fmt.Sprintf("proxy %s: %v", id, err))
 	}
-	acknowledged := map[policy.ProxyID]bool{}
+	acknowledged, refused := map[policy.ProxyID]bool{}, map[policy.ProxyID]string{}
 	for _, p := range a.plane.Status() {
-		acknowledged[p.Proxy] = p.Acknowledged > 0
+		var st admin.Proxy
+		fill(&st, p)
+		acknowledged[p.Proxy], refused[p.Proxy] = p.Acknowledged > 0, st.Rejected
 	}
 	for _, p := range a.supervisor.States() {
 		if p.Error != "" {
@@ -165,8 +167,12 @@ func (a *app) notReady() []string {
 	}
 	proxies, _ := a.wantedProxies(c.set)
 	for _, p := range proxies {
-		if !acknowledged[policy.ProxyID(p.Node.ID)] {
-			out = append(out, fmt.Sprintf("proxy %s has not taken its configuration yet", p.Node.ID))
+		switch id := policy.ProxyID(p.Node.ID); {
+		case acknowledged[id]:
+		case refused[id] != "":
+			out = append(out, fmt.Sprintf("proxy %s refused its configuration: %s", id, refused[id]))
+		default:
+			out = append(out, fmt.Sprintf("proxy %s has not taken its configuration yet", id))
 		}
 	}
 	out = append(out, a.issuers.problems()...)

@@ -3,7 +3,7 @@
 package cli_test
 
 import (
-	"net"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/credence-mesh/credence/internal/envoy"
+	"github.com/credence-mesh/credence/internal/testport"
 )
 
 // TestScriptsOnEnvoy runs the product as a user does.
@@ -33,19 +34,8 @@ func TestScriptsOnEnvoy(t *testing.T) {
 			}
 			env.Defer(func() { _ = os.RemoveAll(run) })
 			env.Setenv("RUN", run)
-			var free []net.Listener // held until all are known, so that they differ
-			for _, name := range []string{"PORT1", "PORT2", "PORT3", "PORT4"} {
-				l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a free port
-				if err != nil {
-					return err
-				}
-				env.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-				free = append(free, l)
-			}
-			for _, l := range free {
-				if err := l.Close(); err != nil {
-					return err
-				}
+			for i, port := range testport.Free(t, 4) {
+				env.Setenv(fmt.Sprintf("PORT%d", i+1), strconv.Itoa(port))
 			}
 			return nil
 		},

@@ -91,23 +91,3 @@ func Application(t testing.TB, name string, port int) {
 		}
 	})
 }
-
-// Ports asks the kernel for n ports that nothing listens on; all are held until all are known.
-func Ports(t testing.TB, n int) []int {
-	t.Helper()
-	var out []int
-	for range n {
-		var lc net.ListenConfig
-		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		addr, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("%T", l.Addr())
-		}
-		out = append(out, addr.Port)
-	}
-	return out
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/credence-mesh/credence/internal/testenv"
+	"github.com/credence-mesh/credence/internal/testport"
 )
 
 func answers(t *testing.T, addr, path, want string) func() string {
@@ -42,7 +43,7 @@ func closed(addr string) func() string {
 // beside it serves on.
 func TestListenersAreEditedWithoutARestart(t *testing.T) {
 	s := newSite(t, "lobby")
-	ports := testenv.Ports(t, 2)
+	ports := testport.Free(t, 2)
 	first, second := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	plain, other := s.route("public", "plain", "/", "lobby", "public"), s.route("more", "other", "/more", "lobby", "public")
 	e := testenv.Start(t, testenv.Options{Manifests: s.manifests(plain)})

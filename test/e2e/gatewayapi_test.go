@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/credence-mesh/credence/internal/testenv"
+	"github.com/credence-mesh/credence/internal/testport"
 )
 
 // apiMesh is the mesh of testdata/gatewayapi on the real Envoy.
@@ -28,7 +29,7 @@ func startMesh(t *testing.T, dir string, names ...string) *apiMesh {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no manifests in %s: %v", dir, err)
 	}
-	free, ports := testenv.Ports(t, 24), map[string]int{}
+	free, ports := testport.Free(t, 24), map[string]int{}
 	manifests := map[string]string{}
 	for _, f := range files {
 		body, err := os.ReadFile(f)

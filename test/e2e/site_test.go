@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/credence-mesh/credence/internal/testenv"
+	"github.com/credence-mesh/credence/internal/testport"
 )
 
 const audience = "https://e2e.test"
@@ -27,7 +28,7 @@ type workload struct {
 
 func newSite(t *testing.T, names ...string) *site {
 	t.Helper()
-	ports := testenv.Ports(t, 2+3*len(names))
+	ports := testport.Free(t, 2+3*len(names))
 	s := &site{front: ports[0], issuer: ports[1], workloads: map[string]workload{}}
 	for i, name := range names {
 		p := ports[2+3*i:]

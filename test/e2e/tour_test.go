@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/credence-mesh/credence/examples/quickstart/tour"
+	"github.com/credence-mesh/credence/internal/testport"
 )
 
 // TestTour holds every row of the quickstart, as any user: boundary none.
@@ -83,7 +84,7 @@ func startTour(t *testing.T, users map[string]uint32) *tour.Mesh {
 		t.Fatal(err)
 	}
 	m, err := tour.Start(t.Context(), tour.Options{
-		Source: filepath.Join(root(t), "examples/quickstart"), Bin: bin, Work: work, FreePorts: true, Users: users, Log: log,
+		Source: filepath.Join(root(t), "examples/quickstart"), Bin: bin, Work: work, Ports: testport.Free(t, 24), Users: users, Log: log,
 	})
 	t.Cleanup(func() {
 		if err := m.Stop(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,8 +31,8 @@ type Options struct {
 	Source, Bin string
 	// Work is an empty directory that every user may enter; all files of the run lie there.
 	Work string
-	// FreePorts replaces the ports of the manifests with free ones.
-	FreePorts bool
+	// Ports take the place of those in the manifests, in the order in which they stand there; nil: the ports stay.
+	Ports []int
 	// Users gives each workload a user of its own and boundary user (needs root). Nil: boundary none.
 	Users map[string]uint32
 	// Log receives what credence and the services print.
@@ -281,16 +282,12 @@ func dial(ctx context.Context, addr string) error {
 var port = regexp.MustCompile(`\b18[0-9]{3}\b`)
 
 func (m *Mesh) copyFiles() error {
-	free, err := freePorts()
-	if err != nil {
-		return err
-	}
-	ports := map[string]string{}
+	free, ports := m.opts.Ports, map[string]string{}
 	rewrite := func(text string) string {
-		if m.opts.FreePorts {
+		if free != nil {
 			text = port.ReplaceAllStringFunc(text, func(p string) string {
 				if ports[p] == "" {
-					ports[p], free = free[0], free[1:]
+					ports[p], free = strconv.Itoa(free[0]), free[1:]
 				}
 				return ports[p]
 			})
@@ -343,30 +340,6 @@ func copyExecutable(from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Chmod(0o755), out.Close())
-}
-
-// freePorts asks the kernel for ports that nothing listens on; they are all held until all are known.
-func freePorts() ([]string, error) {
-	var out []string
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close()
-		}
-	}()
-	for range 24 {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, l)
-		_, p, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
 }
 
 // note keeps a figure that the table shows beside the row.
