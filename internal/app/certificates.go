@@ -11,11 +11,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/credence-mesh/credence/policy"
@@ -25,6 +27,8 @@ const (
 	selfSignedLife = 90 * 24 * time.Hour
 	// certificatePoll is how often certificate files are looked at: they change by renewal, not by hand.
 	certificatePoll = 2 * time.Second
+	// maxPEM is the largest file of a certificate, in bytes.
+	maxPEM = 1 << 20
 )
 
 // pemPair is a certificate chain and its key in PEM, checked to belong together.
@@ -126,16 +130,35 @@ func (c *certificates) read(cert policy.Certificate, old pemPair, have bool) (pe
 	}
 	var p pemPair
 	var err error
-	if p.cert, err = os.ReadFile(cert.CertificateFile); err != nil {
+	if p.cert, err = readPEM(cert.CertificateFile); err != nil {
 		return pemPair{}, err
 	}
-	if p.key, err = os.ReadFile(cert.KeyFile); err != nil {
+	if p.key, err = readPEM(cert.KeyFile); err != nil {
 		return pemPair{}, err
 	}
 	if _, err := tls.X509KeyPair(p.cert, p.key); err != nil {
 		return pemPair{}, fmt.Errorf("%s and %s: %w", cert.CertificateFile, cert.KeyFile, err)
 	}
 	return p, nil
+}
+
+// readPEM reads a regular file of at most maxPEM bytes: a pipe or a device would hold up every edit that comes after it.
+func readPEM(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > maxPEM:
+		return nil, fmt.Errorf("%s has %d bytes and at most %d are read", path, info.Size(), maxPEM)
+	}
+	return io.ReadAll(io.LimitReader(f, maxPEM))
 }
 
 // fresh tells whether a self-signed certificate has more than a third of its life left.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,5 +122,21 @@ func TestSelfSignedCertificateIsRenewed(t *testing.T) {
 			t.Errorf("%s: the same is %v, want %v", tc.name, !tc.same, tc.same)
 		}
 		now = begun
+	}
+}
+
+// A path that never answers or never ends must not hold up what comes after it.
+func TestCertificateFilesAreRegularAndBounded(t *testing.T) {
+	dir := t.TempDir()
+	pipe, huge := filepath.Join(dir, "pipe"), filepath.Join(dir, "huge")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	must(t, os.WriteFile(huge, nil, 0o600))
+	must(t, os.Truncate(huge, 1<<20+1))
+	for path, want := range map[string]string{pipe: "not a regular file", "/dev/zero": "not a regular file", huge: "at most"} {
+		c := app.NewCertificates(time.Now)
+		c.Apply([]policy.Certificate{{Name: shop, CertificateFile: path, KeyFile: path}})
+		if why := c.Errors()[shop]; !strings.Contains(why, want) {
+			t.Errorf("%s: the error is %q, want %q", path, why, want)
+		}
 	}
 }

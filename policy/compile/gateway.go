@@ -52,7 +52,7 @@ func (c *compiler) useGateways() {
 		g := &gateway{item: it, index: len(c.set.Gateways), declared: make(map[string]bool)}
 		c.set.Gateways = append(c.set.Gateways, policy.Gateway{
 			Name:     it.name,
-			SPIFFEID: fmt.Sprintf("spiffe://%s/ns/%s/gw/%s", c.td.Name(), it.name.Namespace, it.name.Name),
+			SPIFFEID: c.gatewayID(it.name),
 		})
 		c.gatewayByName[it.name] = g
 		c.useListeners(g)

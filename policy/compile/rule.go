@@ -7,6 +7,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	"github.com/credence-mesh/credence/policy"
 )
@@ -38,7 +39,7 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 		out.Action = policy.Deny
 	}
 	for j := range in.From {
-		if peer, ok := c.peer(p, &in.From[j], at.at("from[%d]", j)); ok {
+		if peer, ok := c.peer(p, &in.From[j], at.at("from[%d]", j), out.Action); ok {
 			out.From = append(out.From, peer)
 		}
 	}
@@ -69,7 +70,7 @@ func anonymous(in *v1alpha1.PolicyRule) bool {
 }
 
 // peer resolves who calls. One that leads nowhere is no peer, never any peer.
-func (c *compiler) peer(p *authPolicy, in *v1alpha1.RulePeer, at place) (policy.Peer, bool) {
+func (c *compiler) peer(p *authPolicy, in *v1alpha1.RulePeer, at place, action policy.Action) (policy.Peer, bool) {
 	n := policy.Name{Namespace: p.name.Namespace}
 	switch {
 	case in.Workload != "":
@@ -77,15 +78,13 @@ func (c *compiler) peer(p *authPolicy, in *v1alpha1.RulePeer, at place) (policy.
 		if w, ok := c.workloadByName[n]; ok {
 			return policy.Peer{ID: w.out.SPIFFEID}, true
 		}
-		c.errorAt(at.at("workload"), "peer-missing", c.absent(ourKey(v1alpha1.KindWorkload, n))+": it matches no caller", "")
-		return policy.Peer{}, false
+		return c.absentPeer(at.at("workload"), ourKey(v1alpha1.KindWorkload, n), c.defaultWorkloadID(n), action)
 	case in.Gateway != "":
 		n.Name = in.Gateway
 		if g, ok := c.gatewayByName[n]; ok {
 			return policy.Peer{ID: c.set.Gateways[g.index].SPIFFEID}, true
 		}
-		c.errorAt(at.at("gateway"), "peer-missing", c.absent(gatewayKey(kindGateway, n))+": it matches no caller", "")
-		return policy.Peer{}, false
+		return c.absentPeer(at.at("gateway"), gatewayKey(kindGateway, n), c.gatewayID(n), action)
 	case in.SPIFFEID != "":
 		return c.peerID(in.SPIFFEID, false, at.at("spiffeID"))
 	case in.SPIFFEIDPrefix != "":
@@ -93,6 +92,26 @@ func (c *compiler) peer(p *authPolicy, in *v1alpha1.RulePeer, at place) (policy.
 	}
 	c.errorAt(at, "peer-missing", "a peer names nobody: it matches no caller", "set workload, gateway, spiffeID or spiffeIDPrefix")
 	return policy.Peer{}, false
+}
+
+// absentPeer is a caller that is not in the manifests. To an allow rule it is nobody; a deny rule goes on to deny the ID that it had by
+// default: an SVID outlives its Workload.
+func (c *compiler) absentPeer(at place, key manifests.Key, id string, action policy.Action) (policy.Peer, bool) {
+	if action == policy.Deny {
+		c.errorAt(at, "peer-missing", c.absent(key)+": the rule denies "+id, "")
+		return policy.Peer{ID: id}, true
+	}
+	c.errorAt(at, "peer-missing", c.absent(key)+": it matches no caller", "")
+	return policy.Peer{}, false
+}
+
+// defaultWorkloadID is the SPIFFE ID of a Workload that names none; gatewayID that of a Gateway.
+func (c *compiler) defaultWorkloadID(n policy.Name) string {
+	return fmt.Sprintf("spiffe://%s/ns/%s/wl/%s", c.td.Name(), n.Namespace, n.Name)
+}
+
+func (c *compiler) gatewayID(n policy.Name) string {
+	return fmt.Sprintf("spiffe://%s/ns/%s/gw/%s", c.td.Name(), n.Namespace, n.Name)
 }
 
 func (c *compiler) peerID(text string, prefix bool, at place) (policy.Peer, bool) {

@@ -54,7 +54,7 @@ func (c *compiler) useWorkloads() {
 // workloads of another denied, or pass for them in a rule that names this Workload.
 func (c *compiler) workloadID(w *workload) {
 	ns := w.name.Namespace
-	w.out.SPIFFEID = fmt.Sprintf("spiffe://%s/ns/%s/wl/%s", c.td.Name(), ns, w.name.Name)
+	w.out.SPIFFEID = c.defaultWorkloadID(w.name)
 	asked := w.value.Spec.SPIFFEID
 	if asked == "" {
 		return
