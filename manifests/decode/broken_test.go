@@ -120,7 +120,33 @@ func TestFileTellsWhatIsWrongAndWhere(t *testing.T) {
 		}, []string{"Workload default/x"}},
 		{"a slip in the group", "apiVersion: credense.mesh/v1alpha1\nkind: Mesh\nmetadata: {name: x}\n", []string{
 			`m.yaml:1:13: error: the API group "credense.mesh" is not known [unknown-group] (did you mean credence.mesh?)`,
-		}, nil},
+		}, []string{"Mesh x"}},
+		{"a slip in the group of a policy does not delete it", "apiVersion: credence.msh/v1alpha1\nkind: AuthPolicy\nmetadata: {name: x, namespace: q}\n", []string{
+			`m.yaml:1:13: error: the API group "credence.msh" is not known [unknown-group] (did you mean credence.mesh?)`,
+		}, []string{"AuthPolicy q/x"}},
+		{"nor does a group that was left out", "apiVersion: v1alpha1\nkind: AuthPolicy\nmetadata: {name: x}\n", []string{
+			`m.yaml:1:13: error: apiVersion "v1alpha1" has no kind "AuthPolicy" [unknown-group] (did you mean credence.mesh?)`,
+		}, []string{"AuthPolicy default/x"}},
+		{"empty texts do not widen", own("Workload", `  selectors: {unix: {uid: 7, sha256: "", path: ""}}
+`), []string{
+			`m.yaml:5:38: error: spec.selectors.unix.sha256 has no value [empty-value] (give it a value or remove it)`,
+			`m.yaml:5:48: error: spec.selectors.unix.path has no value [empty-value] (give it a value or remove it)`,
+		}, []string{"Workload default/x"}},
+		{"an empty action is not allow", own("AuthPolicy", `  targetRefs: [{group: credence.mesh, kind: Workload, name: w, sectionName: ""}]
+  rules:
+    - {name: r, action: "", from: [{workload: web}]}
+`), []string{
+			`m.yaml:5:77: error: spec.targetRefs[0].sectionName has no value [empty-value] (give it a value or remove it)`,
+			`m.yaml:7:25: error: spec.rules[0].action has no value [empty-value] (give it a value or remove it)`,
+		}, []string{"AuthPolicy default/x"}},
+		{"a key twice in what is merged", own("AuthPolicy", `  targetRefs: [{group: credence.mesh, kind: Workload, name: w}]
+  rules:
+    - name: r
+      from: [{workload: web}]
+      <<: {action: allow, action: deny}
+`), []string{
+			`m.yaml:9:27: error: spec.rules[0].action is given twice [duplicate-key] (the first is at line 9; keep one of them)`,
+		}, []string{"AuthPolicy default/x"}},
 		{"unsupported version and names", "apiVersion: credence.mesh/v2\nkind: Workload\nmetadata: {name: X_y, namespace: a.b}\nspec: {selectors: {unix: {uid: 1}}}\n", []string{
 			`m.yaml:1:13: error: Workload has no version "v2" here [unsupported-version] (write apiVersion: credence.mesh/v1alpha1)`,
 			`m.yaml:3:18: error: "X_y" is not a name [invalid-name] (at most 253 lower-case letters, digits, "-" and "." (RFC 1123))`,
@@ -162,6 +188,7 @@ func TestFileThatCannotBeToldApartPinsItself(t *testing.T) {
 		{"no kind", good + "apiVersion: credence.mesh/v1alpha1\n", "no-kind"},
 		{"no apiVersion", good + "kind: Mesh\n", "no-apiversion"},
 		{"no metadata", good + head + "Mesh\n", "no-name"},
+		{"no name in a group with a slip", good + "apiVersion: credense.mesh/v1alpha1\nkind: Mesh\n", "no-name"},
 		{"no name", good + head + "Mesh\nmetadata: {}\n", "no-name"},
 		{"nested too deep", good + "a: " + nest, "too-deep"},
 		{"an alias of itself", good + "a: &a [*a, *a]", "too-deep"},

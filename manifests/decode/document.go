@@ -80,9 +80,17 @@ func (f *file) word(m *value, name string, root *value) (string, bool) {
 
 func (f *file) object(root *value, group, version, kind string) bool {
 	groups := []string{v1alpha1.Group, gatewayv1.GroupName}
+	meant := group
 	if !slices.Contains(groups, group) {
-		f.foreignKind(root, group, kind, groups)
-		return true
+		if meant = meantGroup(group, kind, groups); meant == "" {
+			f.foreignKind(root, group, kind)
+			return true
+		}
+		message := fmt.Sprintf("the API group %q is not known", group)
+		if group == "" {
+			message = fmt.Sprintf("apiVersion %q has no kind %q", version, kind)
+		}
+		f.report(root.get("apiVersion").pos, "unknown-group", message, "did you mean "+meant+"?")
 	}
 	metadata := root.get("metadata")
 	if metadata == nil || metadata.kind != kindMap {
@@ -93,25 +101,40 @@ func (f *file) object(root *value, group, version, kind string) bool {
 	if !ok {
 		return false
 	}
-	o := &objectDecoder{file: f, root: root, metadata: metadata, spec: findKind(group, kind)}
-	o.key = manifests.Key{Group: group, Kind: kind, Namespace: DefaultNamespace, Name: name}
+	o := &objectDecoder{file: f, root: root, metadata: metadata, spec: findKind(meant, kind)}
+	o.key = manifests.Key{Group: meant, Kind: kind, Namespace: DefaultNamespace, Name: name}
 	if ns := metadata.get("namespace"); ns != nil && ns.kind == kindString && ns.text != "" {
 		o.key.Namespace = ns.text
 	}
-	if o.spec == nil {
+	switch {
+	case meant != group: // a slip is no deletion: the last good version of what was meant stays
+		if o.spec != nil {
+			if o.spec.clusterWide {
+				o.key.Namespace = ""
+			}
+			f.broken = append(f.broken, o.key)
+		}
+	case o.spec == nil:
 		o.unknownKind(group, kind)
-	} else {
+	default:
 		o.decode(version)
 	}
 	f.diags = append(f.diags, o.diags...)
 	return true
 }
 
-func (f *file) foreignKind(root *value, group, kind string, groups []string) {
-	if n := nearest(group, groups); group != "" && n != "" {
-		f.report(root.get("apiVersion").pos, "unknown-group", fmt.Sprintf("the API group %q is not known", group), "did you mean "+n+"?")
-		return
+// meantGroup is the group of ours that an unknown one is a slip for, or that was left out before a kind of it; empty: none.
+func meantGroup(group, kind string, groups []string) string {
+	if group != "" {
+		return nearest(group, groups)
 	}
+	if i := slices.IndexFunc(groups, func(g string) bool { return findKind(g, kind) != nil }); i >= 0 {
+		return groups[i]
+	}
+	return ""
+}
+
+func (f *file) foreignKind(root *value, group, kind string) {
 	if f.foreign[group+"/"+kind] {
 		return
 	}

@@ -20,7 +20,8 @@ type walker struct {
 	fields map[string]manifests.Position
 	// allow, where not nil, holds the paths (without indices) of the fields that are supported.
 	allow map[string]bool
-	// strictEmpty refuses empty lists in optional fields: absent means "any" there, and empty would read as "none".
+	// strictEmpty refuses empty lists and texts in optional fields: absent means "any" or the default there, and empty would read as
+	// "none".
 	strictEmpty bool
 }
 
@@ -204,6 +205,8 @@ func (w *walker) str(v *value, at spot) {
 		w.wrongType(v, at, "a string", fmt.Sprintf("put it in quotes: %q", v.text))
 	case v.kind != kindString:
 		w.wrongType(v, at, "a string", "")
+	case v.text == "" && w.strictEmpty && at.optional:
+		w.null(v, at)
 	case v.plain && yaml11.MatchString(v.text):
 		w.add(manifests.Warning, v.pos, "yaml-boolean",
 			fmt.Sprintf("%s: other tools read %s without quotes as a boolean", at.path, v.text), fmt.Sprintf("put it in quotes: %q", v.text))

@@ -244,6 +244,7 @@ func (b *builder) merge(v *value, n *yaml.Node, depth int, seen map[string]manif
 		if s.kind != kindMap {
 			return &treeError{b.at(n), "syntax", "the value of << is not a mapping", ""}
 		}
+		v.duplicates = append(v.duplicates, s.duplicates...)
 		for _, e := range s.entries {
 			if _, ok := seen[e.name]; !ok {
 				seen[e.name] = e.pos
