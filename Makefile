@@ -33,6 +33,7 @@ unit: ## unit tests with the race detector; needs no Envoy
 	@echo "unit: go test -race"
 	@go test -race ./...
 	@cd test/wycheproof && go test ./...
+	@[ "$$(id -u)" = 0 ] || echo "unit: not run without root: what needs processes and files of several users, in identity/attest, internal/admin, internal/app and internal/envoy"
 
 e2e: doctor envoy build ## tests on real Envoy
 	@echo "e2e: real Envoy"
