@@ -75,6 +75,9 @@ func keysOf(c *compiled, d dimension) []key {
 			var keys []key
 			for _, h := range op.Hosts {
 				suffix, under := strings.CutPrefix(h, "*.")
+				if !under && strings.HasPrefix(h, "*") {
+					return nil // no whole labels to look up
+				}
 				keys = append(keys, key{value: suffix, under: under})
 			}
 			return keys

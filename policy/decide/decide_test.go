@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -244,6 +245,25 @@ func BenchmarkDecide(b *testing.B) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// A host that compares as a wildcard is found among many rules as among few.
+func TestDenyOfAnyHostIsFoundAmongManyRules(t *testing.T) {
+	for _, host := range []string{"*", "*x.test"} {
+		name := policy.Name{Namespace: "a", Name: "p"}
+		rules := []policy.Rule{{Name: "all", Action: policy.Allow}}
+		for _, h := range append(strings.Split("a b c d e f g h i j", " "), host) {
+			rules = append(rules, policy.Rule{Name: h, Action: policy.Deny, To: []policy.Operation{{Hosts: []string{h}}}})
+		}
+		access := policy.Access{Levels: []policy.Level{{Kind: policy.MeshLevel, Policies: []policy.Name{name}}}}
+		route, _ := decide.NewIndex(&policy.Set{
+			Policies:  []policy.Policy{{Name: name, Rules: rules}},
+			Workloads: []policy.Workload{{Name: name, Ports: []policy.Port{{Name: "http", Route: "r", Access: access}}}},
+		}).Route("r")
+		if d := route.Decide(&decide.Facts{Host: "ax.test", Method: "GET"}); d.Allowed() || d.Rule != host {
+			t.Errorf("%s: %+v", host, d)
 		}
 	}
 }
