@@ -105,7 +105,9 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 	if err := a.plane.Publish(set, generation); err != nil {
 		a.log.Error("a part of the manifests is not in force", "error", err)
 	}
-	a.supervisor.Apply(proxies)
+	if !a.opts.NoProxies {
+		a.supervisor.Apply(proxies)
+	}
 	next.set, next.hash, next.generation, next.problems = set, hash, generation, problems
 	if err := a.endpointsOf(set).write(a.state.path); err != nil {
 		a.log.Error("endpoints.json is not up to date", "error", err)

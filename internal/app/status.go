@@ -15,6 +15,7 @@ import (
 
 	"github.com/credence-mesh/credence/controlplane"
 	"github.com/credence-mesh/credence/internal/admin"
+	"github.com/credence-mesh/credence/internal/envoy"
 	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/policy"
 )
@@ -165,7 +166,10 @@ func (a *app) notReady() []string {
 			out = append(out, fmt.Sprintf("proxy %s: %s", p.ID, p.Error))
 		}
 	}
-	proxies, _ := a.wantedProxies(c.set)
+	var proxies []envoy.Proxy
+	if !a.opts.NoProxies {
+		proxies, _ = a.wantedProxies(c.set)
+	}
 	for _, p := range proxies {
 		switch id := policy.ProxyID(p.Node.ID); {
 		case acknowledged[id]:
@@ -181,7 +185,7 @@ func (a *app) notReady() []string {
 			out = append(out, fmt.Sprintf("certificate %s: %s", n, e))
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && !a.opts.NoProxies {
 		out = a.unreached(c.set)
 	}
 	slices.Sort(out)

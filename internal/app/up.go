@@ -38,6 +38,8 @@ type Options struct {
 	StateDir, RunDir string
 	// Envoy names the binary; empty: found.
 	Envoy string
+	// NoProxies starts no Envoy and needs none; everything else runs.
+	NoProxies bool
 	// AdminAddress is where /healthz, /readyz and /metrics listen.
 	AdminAddress string
 	// Concurrency is the number of worker threads of each Envoy; 0: 1.
@@ -119,9 +121,12 @@ func open(ctx context.Context, opts Options) (*app, error) {
 	if err := notFile(opts.Dir); err != nil {
 		return nil, err
 	}
-	binary, err := envoy.Find(ctx, opts.Envoy)
-	if err != nil {
-		return nil, err
+	var binary envoy.Binary
+	if !opts.NoProxies {
+		var err error
+		if binary, err = envoy.Find(ctx, opts.Envoy); err != nil {
+			return nil, err
+		}
 	}
 	state, err := openStateDir(opts.StateDir)
 	if err != nil {

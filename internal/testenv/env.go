@@ -30,8 +30,9 @@ type Options struct {
 	Dir string
 	// Work holds the state from an earlier Env that was stopped; empty: a new one.
 	Work string
-	// Envoy names the binary; empty: found.
-	Envoy string
+	// Envoy names the binary; empty: found. NoEnvoy runs the product without its proxies.
+	Envoy   string
+	NoEnvoy bool
 	// Intercept wraps the streams of the control plane, see app.Options.
 	Intercept func(grpc.StreamServerInfo, grpc.ServerStream) grpc.ServerStream
 }
@@ -89,7 +90,7 @@ func New(t testing.TB, o Options) *Env {
 	go func() { // ends with Stop, which waits for it
 		defer close(e.ended)
 		e.err = app.Up(ctx, app.Options{
-			Dir: e.Dir, StateDir: e.State, RunDir: e.Run, Envoy: o.Envoy, AdminAddress: "127.0.0.1:0", Version: "test",
+			Dir: e.Dir, StateDir: e.State, RunDir: e.Run, Envoy: o.Envoy, NoProxies: o.NoEnvoy, AdminAddress: "127.0.0.1:0", Version: "test",
 			Log: slog.New(slog.NewTextHandler(e.log, nil)), Decisions: slog.New(slog.NewTextHandler(e.log, nil)), Intercept: o.Intercept,
 			Changed: func(ev app.Event) {
 				if ev.Ready {
