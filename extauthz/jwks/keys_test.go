@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +89,21 @@ func TestKeys1PerIssuer(t *testing.T) {
 	second := k.Publish([]policy.Issuer{a, b})
 	if second[a.Name] != first[a.Name] || second[b.Name] == first[b.Name] || has(second[b.Name], "b") || !has(second[b.Name], "c") {
 		t.Error("wrong sources after a change")
+	}
+}
+
+// A pipe in the place of a file must not hold up what comes after it.
+func TestFileIsRegular(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "keys")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k := jwks.New(jwks.Options{})
+	if s := publish(t, k, policy.KeySource{File: pipe}); s.Set() != nil {
+		t.Error("a pipe gave keys")
+	}
+	if st := k.Status(); len(st) != 1 || !strings.Contains(st[0].Failure, "not a regular file") {
+		t.Errorf("status %+v", st)
 	}
 }
 

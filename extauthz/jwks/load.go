@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -47,12 +48,18 @@ func (k *Keys) loadFile(s *Source) {
 	k.accept(s, raw, time.Time{})
 }
 
+// readFile reads a regular file only: a pipe would hold up every edit that comes after it.
 func readFile(path string) (_ []byte, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if info, err := f.Stat(); err != nil {
+		return nil, fmt.Errorf("read keys: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read keys: %s is not a regular file", path)
+	}
 	return readLimited(f)
 }
 
