@@ -51,7 +51,7 @@ type Options struct {
 	// Changed is told after every read of the manifests that changed anything, every two seconds until the
 	// product is ready, and once when it is. It must not block.
 	Changed func(Event)
-	// Paths replaces where the control plane's responses go through; nil in production. It lets a test hold routes back.
+	// Intercept wraps the streams of the control plane, so that a test can hold routes back; nil in production.
 	Intercept func(grpc.StreamServerInfo, grpc.ServerStream) grpc.ServerStream
 }
 
