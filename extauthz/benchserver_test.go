@@ -84,7 +84,7 @@ func newBenchServer(keys string, fresh bool) (*extauthz.Server, error) {
 		return nil, err
 	}
 	issuer := policy.Issuer{
-		Name: dev, Issuer: "https://dev.test", Audiences: []string{"shop"}, Algorithms: []string{"RS256", "ES256"}, Strict: true,
+		Name: dev, Issuers: []string{"https://dev.test"}, Audiences: []string{"shop"}, Algorithms: []string{"RS256", "ES256"}, Profile: policy.StrictAccessToken,
 		Keys: policy.KeySource{Inline: keys},
 	}
 	v.Publish([]policy.Issuer{issuer})

@@ -155,7 +155,7 @@ func under(segments ...string) []policy.Operation {
 func orders() *policy.Set {
 	return &policy.Set{
 		Mesh:    policy.Mesh{TrustDomain: td},
-		Issuers: []policy.Issuer{{Name: dev, Issuer: "https://dev.test"}},
+		Issuers: []policy.Issuer{{Name: dev, Issuers: []string{"https://dev.test"}}},
 		Policies: []policy.Policy{
 			{Name: name("broken"), MissingIssuers: []policy.Name{name("gone")}, Rules: []policy.Rule{{Name: "all", Action: policy.Allow}}},
 			{Name: name("plain"), Rules: []policy.Rule{{Name: "all", Action: policy.Allow}}},

@@ -39,6 +39,8 @@ type Rule struct {
 	AnyScopes []string `json:"anyScopes,omitempty"`
 	// Claims: all of them.
 	Claims []Claim `json:"claims,omitempty"`
+	// Principal: whom the token must speak for.
+	Principal Principal `json:"principal,omitempty"`
 }
 
 // Peer is a calling workload by exact ID, or by whole path segments.
@@ -70,3 +72,13 @@ type Claim struct {
 	Path  []string `json:"path"`
 	AnyOf []string `json:"anyOf"`
 }
+
+// Principal is whom a token speaks for: a client id never passes for a user of the same name.
+type Principal int
+
+// Principals. The zero value asks for none.
+const (
+	AnyPrincipal Principal = iota
+	UserPrincipal
+	ServicePrincipal
+)

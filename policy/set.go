@@ -60,9 +60,50 @@ func SidecarID(n Name) ProxyID { return ProxyID(fmt.Sprintf("sidecar/%s/%s", n.N
 type Gateway struct {
 	Name     Name   `json:"name"`
 	SPIFFEID string `json:"spiffeID"`
+	// Settings of all its listeners.
+	Settings GatewaySettings `json:"settings,omitzero"`
 	// Listeners, by address and port; one per socket.
 	Listeners []Listener `json:"listeners"`
 }
+
+// GatewaySettings are what Gateway API has no field for. The zero value is the product's default in every field.
+type GatewaySettings struct {
+	// Paths is how the paths of its requests are read.
+	Paths PathRules `json:"paths,omitzero"`
+	// TrustedProxies are CIDRs, sorted: the x-forwarded-* of a peer in one of them are believed, of any other they are dropped. Empty: nobody's.
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// TrustedHops is how many proxies always stand before the gateway; not with TrustedProxies. 0: none.
+	TrustedHops uint32 `json:"trustedHops,omitempty"`
+	// Underscores is what becomes of headers with "_" in their names.
+	Underscores UnderscoreHeaders `json:"underscores,omitempty"`
+	// HealthPath is answered with 200 by the gateway itself, whatever the host, without a Check; also over HTTP/1.0 without Host. Empty: none.
+	HealthPath string `json:"healthPath,omitempty"`
+	// ConnectionIdle, StreamIdle and StreamCap replace the defaults; 0: the default.
+	ConnectionIdle time.Duration `json:"connectionIdle,omitempty"`
+	StreamIdle     time.Duration `json:"streamIdle,omitempty"`
+	StreamCap      time.Duration `json:"streamCap,omitempty"`
+}
+
+// PathRules is how paths are read where the default refuses or changes what some APIs need. Proxy and Check read by the same rules.
+type PathRules struct {
+	// KeepEscapedSlashes: %2F and %5C are part of a segment. Otherwise they are refused.
+	KeepEscapedSlashes bool `json:"keepEscapedSlashes,omitempty"`
+	// KeepEmptySegments: "//" stays, and an empty segment is one. Otherwise slashes are merged.
+	KeepEmptySegments bool `json:"keepEmptySegments,omitempty"`
+}
+
+// UnderscoreHeaders is what becomes of request headers with "_" in their names: many servers take them for "-".
+type UnderscoreHeaders int
+
+// What may become of them. The zero value is the default.
+const (
+	// UnderscoresDropped: the request is served without them.
+	UnderscoresDropped UnderscoreHeaders = iota
+	// UnderscoresRejected: 400.
+	UnderscoresRejected
+	// UnderscoresKept: passed on, but for those that could pass for headers of ours.
+	UnderscoresKept
+)
 
 // Protocol of a listener or port. The zero value is not valid.
 type Protocol int
@@ -120,6 +161,8 @@ type Route struct {
 	// Redirect answers at once; nil: forward to Backends.
 	Redirect *Redirect `json:"redirect,omitempty"`
 	Rewrite  *Rewrite  `json:"rewrite,omitempty"`
+	// CORS answers preflights at the proxy and adds CORS headers to every answer of the route, denials too; nil: none.
+	CORS *CORS `json:"cors,omitempty"`
 	// Backends by the order of the manifest. Empty and no Redirect: 500.
 	Backends []Backend `json:"backends"`
 	// RequestTimeout and BackendTimeout: 0 is none.
@@ -146,6 +189,8 @@ const (
 	PathExact
 	// PathPrefix matches whole segments: "/a" matches /a, /a/ and /a/b, not /ab. Value has no trailing slash, except "/".
 	PathPrefix
+	// PathRegex matches the whole normalised path, still percent-encoded and without query (RE2, ASCII; see compile's regex rules).
+	PathRegex
 )
 
 // RouteMatch is what a request must have.
@@ -157,6 +202,21 @@ type RouteMatch struct {
 	// Headers and Query: all must be equal; sorted by Name. Header names are lower case.
 	Headers []NameValue `json:"headers,omitempty"`
 	Query   []NameValue `json:"query,omitempty"`
+	// HeaderRegex and QueryRegex: the whole value must match the expression (RE2, ASCII); sorted by Name.
+	HeaderRegex []NameValue `json:"headerRegex,omitempty"`
+	QueryRegex  []NameValue `json:"queryRegex,omitempty"`
+}
+
+// CORS of Gateway API's CORS filter (Fetch standard §3.2).
+type CORS struct {
+	// AllowOrigins are "*", "scheme://host[:port]", or with "*." as first label of the host for one or more labels. Sorted.
+	AllowOrigins []string `json:"allowOrigins"`
+	// AllowMethods, AllowHeaders and ExposeHeaders may hold "*"; sorted.
+	AllowMethods     []string      `json:"allowMethods,omitempty"`
+	AllowHeaders     []string      `json:"allowHeaders,omitempty"`
+	ExposeHeaders    []string      `json:"exposeHeaders,omitempty"`
+	AllowCredentials bool          `json:"allowCredentials,omitempty"`
+	MaxAge           time.Duration `json:"maxAge"`
 }
 
 // NameValue is a pair.
@@ -240,6 +300,12 @@ type Selectors struct {
 type Port struct {
 	Name string `json:"name"`
 	Port uint16 `json:"port"`
+	// HTTP2: the application speaks HTTP/2 (gRPC too), without TLS; else HTTP/1.1.
+	HTTP2 bool `json:"http2,omitempty"`
+	// OwnMTLS: the application serves mTLS itself at Inbound, with its SVID and HTTP/2. No sidecar listens for it and no policy is in force.
+	OwnMTLS bool `json:"ownMTLS,omitempty"`
+	// Paths is how the paths of its requests are read.
+	Paths PathRules `json:"paths,omitzero"`
 	// Inbound is the address of the mTLS listener, "ip:port".
 	Inbound string `json:"inbound"`
 	// Route is the id that the sidecar sends with every Check of this port.
@@ -288,23 +354,83 @@ type Certificate struct {
 // Issuer of user tokens.
 type Issuer struct {
 	Name Name `json:"name"`
-	// Issuer is the exact iss.
-	Issuer     string        `json:"issuer"`
-	Audiences  []string      `json:"audiences"`
-	Algorithms []string      `json:"algorithms"`
-	Keys       KeySource     `json:"keys"`
-	Leeway     time.Duration `json:"leeway"`
-	ExpLeeway  time.Duration `json:"expLeeway"`
+	// Issuers are the exact values of iss, at least one, sorted. A template is written out, once per value that it allows.
+	Issuers []string `json:"issuers"`
+	// Tenant, with a template, is the claim that must say the same as iss does; nil: none.
+	Tenant    *Tenant  `json:"tenant,omitempty"`
+	Audiences []string `json:"audiences"`
+	// AudienceFrom is the claim that holds the audience: "aud", or "client_id" for issuers that have no aud. Required in every token.
+	AudienceFrom string        `json:"audienceFrom"`
+	Algorithms   []string      `json:"algorithms"`
+	Keys         KeySource     `json:"keys"`
+	Leeway       time.Duration `json:"leeway"`
+	ExpLeeway    time.Duration `json:"expLeeway"`
 	// MaxLifetime 0: none.
 	MaxLifetime time.Duration `json:"maxLifetime"`
-	// Strict is the profile of RFC 9068 (typ at+jwt and its required claims).
-	Strict bool `json:"strict"`
+	Profile     Profile       `json:"profile"`
+	// ClientFrom are the claims that may name the OAuth client; the first that is there counts.
+	ClientFrom []string `json:"clientFrom"`
+	// ServiceMarkers: a token that has one of them speaks for a service, not for a user. Beside them sub == client_id does.
+	ServiceMarkers []Claim `json:"serviceMarkers,omitempty"`
 }
 
-// KeySource of an Issuer: exactly one field is set.
-type KeySource struct {
-	Inline      string `json:"inline,omitempty"`
-	File        string `json:"file,omitempty"`
-	URL         string `json:"url,omitempty"`
-	Development bool   `json:"development,omitempty"`
+// URL is the issuer's first iss, for people.
+func (i *Issuer) URL() string {
+	if len(i.Issuers) == 0 {
+		return ""
+	}
+	return i.Issuers[0]
 }
+
+// Tenant binds the variable part of iss to a claim: Values[i] is what the claim at Path must be in a token of Issuers[i].
+type Tenant struct {
+	Path   []string `json:"path"`
+	Values []string `json:"values"`
+}
+
+// Profile is the kind of token that an issuer's tokens must be. The zero value is not valid.
+type Profile int
+
+// Profiles.
+const (
+	_ Profile = iota
+	// StrictAccessToken is RFC 9068: typ at+jwt and its required claims.
+	StrictAccessToken
+	// LegacyAccessToken takes typ JWT or none, and refuses what looks like an ID token.
+	LegacyAccessToken
+	// IDToken takes ID tokens (OpenID Connect Core §2), for issuers that have nothing else.
+	IDToken
+)
+
+// KeySource of an Issuer: exactly one of Inline, File, URL, Discovery and Development is set. Comparable.
+type KeySource struct {
+	Inline string `json:"inline,omitempty"`
+	File   string `json:"file,omitempty"`
+	URL    string `json:"url,omitempty"`
+	// Discovery is the URL of the metadata document that names the JWK Set (OpenID Connect Discovery §4, RFC 8414).
+	Discovery string `json:"discovery,omitempty"`
+	// DiscoveryIssuer is what the document must name as its issuer; empty: the manifest writes the issuer out apart, and it may be any.
+	DiscoveryIssuer string `json:"discoveryIssuer,omitempty"`
+	Development     bool   `json:"development,omitempty"`
+	// CAFile is a PEM file of the CAs that the server's certificate may be of; empty: the system's.
+	CAFile string `json:"caFile,omitempty"`
+	// BearerTokenFile holds a token, read at each fetch and sent to the configured host alone.
+	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
+	// Insecure permits http.
+	Insecure bool `json:"insecure,omitempty"`
+	// MaxStale is how long keys stay in use after the last good fetch.
+	MaxStale time.Duration `json:"maxStale,omitempty"`
+	// UnknownKey is what a token with an unknown kid hears whose refresh has not ended in time.
+	UnknownKey UnknownKey `json:"unknownKey,omitempty"`
+}
+
+// UnknownKey is the answer where it can't be told in time whether the issuer has a key.
+type UnknownKey int
+
+// Answers. The zero value is the default.
+const (
+	// UnknownKeyUnavailable: 503.
+	UnknownKeyUnavailable UnknownKey = iota
+	// UnknownKeyUnauthorized: 401.
+	UnknownKeyUnauthorized
+)

@@ -91,8 +91,8 @@ func (k *Keys) Publish(issuers []policy.Issuer) map[policy.Name]*Source {
 	next, out := map[policy.Name]*Source{}, map[policy.Name]*Source{}
 	for _, i := range issuers {
 		s := k.sources[i.Name]
-		if s == nil || s.from != i.Keys || s.issuer != i.Issuer || !slices.Equal(s.algorithms, i.Algorithms) {
-			s = &Source{name: i.Name, issuer: i.Issuer, algorithms: slices.Clone(i.Algorithms), from: i.Keys, now: k.opts.Now}
+		if s == nil || s.from != i.Keys || s.issuer != i.URL() || !slices.Equal(s.algorithms, i.Algorithms) {
+			s = &Source{name: i.Name, issuer: i.URL(), algorithms: slices.Clone(i.Algorithms), from: i.Keys, now: k.opts.Now}
 			k.loadLocal(s)
 		} else if s.from.Development {
 			k.loadLocal(s)

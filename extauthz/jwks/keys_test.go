@@ -25,7 +25,7 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 func issuer(from policy.KeySource) policy.Issuer {
-	return policy.Issuer{Name: policy.Name{Namespace: "default", Name: "idp"}, Issuer: "http://127.0.0.1:7080", Algorithms: all, Keys: from}
+	return policy.Issuer{Name: policy.Name{Namespace: "default", Name: "idp"}, Issuers: []string{"http://127.0.0.1:7080"}, Algorithms: all, Keys: from}
 }
 
 func publish(t *testing.T, k *jwks.Keys, from policy.KeySource) *jwks.Source {
@@ -67,7 +67,7 @@ func TestInlineAndDevelopment(t *testing.T) {
 		t.Error("development key is not found")
 	}
 	other := issuer(policy.KeySource{Development: true})
-	other.Issuer = "https://idp.example"
+	other.Issuers = []string{"https://idp.example"}
 	if s := k.Publish([]policy.Issuer{other})[other.Name]; s.Set() != nil {
 		t.Error("an issuer elsewhere has the development keys")
 	}

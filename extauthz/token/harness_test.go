@@ -98,7 +98,7 @@ func jwkSet(keys ...map[string]string) string {
 func defaultIssuer() policy.Issuer {
 	k := testKeys()
 	return policy.Issuer{
-		Name: idp, Issuer: iss, Audiences: []string{aud}, Strict: true, Leeway: 30 * time.Second,
+		Name: idp, Issuers: []string{iss}, Audiences: []string{aud}, Profile: policy.StrictAccessToken, Leeway: 30 * time.Second,
 		Algorithms: []string{"RS256", "ES256", "EdDSA"},
 		Keys: policy.KeySource{Inline: jwkSet(jwkOf("rsa", &k.rsa.PublicKey), jwkOf("ec", &k.ec.PublicKey),
 			jwkOf("ed", k.ed.Public()))},

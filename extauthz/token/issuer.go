@@ -44,7 +44,7 @@ func newIssuer(conf policy.Issuer, keys *jwks.Source, all map[string]jwt.Signing
 	case err != nil:
 		i.unusable = "its configuration can't be encoded"
 	// Each of these would switch a check of the library off instead of failing it.
-	case conf.Issuer == "":
+	case conf.URL() == "":
 		i.unusable = "it has no issuer URL"
 	case len(conf.Audiences) == 0 || slices.Contains(conf.Audiences, ""):
 		i.unusable = "it has no audience, or an empty one"
@@ -52,7 +52,7 @@ func newIssuer(conf policy.Issuer, keys *jwks.Source, all map[string]jwt.Signing
 		i.unusable = "it has no supported algorithm"
 	}
 	i.hash = sha256.Sum256(text)
-	i.end = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithExpirationRequired(), jwt.WithIssuer(conf.Issuer),
+	i.end = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithExpirationRequired(), jwt.WithIssuer(conf.URL()),
 		jwt.WithAudience(conf.Audiences...), jwt.WithLeeway(clamp(conf.ExpLeeway)))
 	i.start = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithIssuedAt(), jwt.WithLeeway(clamp(conf.Leeway)))
 	return i

@@ -3,6 +3,8 @@ package token
 import (
 	"slices"
 	"time"
+
+	"github.com/credence-mesh/credence/policy"
 )
 
 // kind checks that the header says "access token" (RFC 8725 §3.11). Only names known to be right are accepted: every other registered
@@ -10,11 +12,11 @@ import (
 func (i *issuer) kind(p *parsed) error {
 	switch {
 	case p.typ == "at+jwt":
-	case !i.conf.Strict && (!p.hasTyp || p.typ == "jwt"):
+	case i.conf.Profile != policy.StrictAccessToken && (!p.hasTyp || p.typ == "jwt"):
 	default:
 		return invalid(ReasonTyp, "typ %.32q is not accepted of issuer %s", p.typ, i.conf.Name)
 	}
-	if i.conf.Strict && p.keyInHeader {
+	if i.conf.Profile == policy.StrictAccessToken && p.keyInHeader {
 		return invalid(ReasonHeader, "a key in the header")
 	}
 	return nil
@@ -42,7 +44,7 @@ func (i *issuer) profile(p *parsed) error {
 		// RFC 9449 §7.1, RFC 8705 §3: a bound token without its proof may be stolen.
 		return invalid(ReasonConfirmation, "bound to a key, and presented without proof of it")
 	}
-	if !i.conf.Strict {
+	if i.conf.Profile != policy.StrictAccessToken {
 		return idToken(p)
 	}
 	return nil
@@ -51,7 +53,7 @@ func (i *issuer) profile(p *parsed) error {
 // required by RFC 9068 §2.2; without the profile only a subject, because a decision is about somebody.
 func (i *issuer) required(c *claims) error {
 	names := []string{"sub"}
-	if i.conf.Strict {
+	if i.conf.Profile == policy.StrictAccessToken {
 		names = []string{"sub", "client_id", "jti"}
 		if c.iat == nil {
 			return invalid(ReasonClaimMissing, "iat is missing (RFC 9068 §2.2)")

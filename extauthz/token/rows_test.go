@@ -25,7 +25,7 @@ type row struct {
 	reason string
 }
 
-func legacy(i *policy.Issuer) { i.Strict = false }
+func legacy(i *policy.Issuer) { i.Profile = policy.LegacyAccessToken }
 
 func algorithms(algs ...string) func(*policy.Issuer) {
 	return func(i *policy.Issuer) { i.Algorithms = algs }

@@ -75,13 +75,13 @@ func TestRow32Client(t *testing.T) {
 
 func withProfile(strict bool) policy.Issuer {
 	i := defaultIssuer()
-	i.Strict = strict
+	i.Profile = map[bool]policy.Profile{true: policy.StrictAccessToken, false: policy.LegacyAccessToken}[strict]
 	return i
 }
 
 func otherIssuer(name, url string) policy.Issuer {
 	i := defaultIssuer()
-	i.Name.Name, i.Issuer = name, url
+	i.Name.Name, i.Issuers[0] = name, url
 	i.Keys.Inline = jwkSet(jwkOf("rsa", &testKeys().stranger.PublicKey))
 	return i
 }
@@ -303,7 +303,7 @@ func TestRFC7515Vectors(t *testing.T) {
 	for name, v := range vectors {
 		t.Run("RFC 7515 "+name, func(t *testing.T) {
 			conf := defaultIssuer()
-			conf.Strict, conf.Issuer = false, "joe"
+			conf.Profile, conf.Issuers = policy.LegacyAccessToken, []string{"joe"}
 			conf.Keys.Inline = `{"keys":[` + v.jwk + `]}`
 			b := newBench(t, conf)
 			b.at = time.Unix(1_300_000_000, 0)

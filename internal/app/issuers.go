@@ -43,21 +43,21 @@ func (d *devIssuers) Apply(ctx context.Context, g *errgroup.Group, set *policy.S
 	defer d.mu.Unlock()
 	d.urls = nil
 	for _, iss := range set.Issuers {
-		if !iss.Keys.Development || slices.Contains(d.urls, iss.Issuer) {
+		if !iss.Keys.Development || slices.Contains(d.urls, iss.URL()) {
 			continue
 		}
-		d.urls = append(d.urls, iss.Issuer)
-		if d.running[iss.Issuer] != nil {
+		d.urls = append(d.urls, iss.URL())
+		if d.running[iss.URL()] != nil {
 			continue
 		}
-		if err := d.start(ctx, g, iss.Issuer); err != nil {
-			if d.failed[iss.Issuer] != err.Error() {
-				d.log.Error("the development issuer can't be started", "issuer", iss.Issuer, "error", err)
+		if err := d.start(ctx, g, iss.URL()); err != nil {
+			if d.failed[iss.URL()] != err.Error() {
+				d.log.Error("the development issuer can't be started", "issuer", iss.URL(), "error", err)
 			}
-			d.failed[iss.Issuer] = err.Error()
+			d.failed[iss.URL()] = err.Error()
 			continue
 		}
-		delete(d.failed, iss.Issuer)
+		delete(d.failed, iss.URL())
 	}
 	slices.Sort(d.urls)
 }

@@ -55,7 +55,7 @@ func (a *app) Status() admin.Status {
 	}
 	urls := map[policy.Name]string{}
 	for _, iss := range c.set.Issuers {
-		urls[iss.Name] = iss.Issuer
+		urls[iss.Name] = iss.URL()
 	}
 	for _, k := range a.keys.Status() {
 		s.Issuers = append(s.Issuers, admin.Issuer{Name: k.Issuer.String(), Issuer: urls[k.Issuer], Keys: k.Keys, Error: k.Failure})

@@ -48,7 +48,7 @@ func verify(t *testing.T, i *devissuer.Issuer, raw string) (*decide.User, error)
 		t.Fatal(err)
 	}
 	v.Publish([]policy.Issuer{{
-		Name: name, Issuer: url, Audiences: []string{"https://orders"}, Algorithms: []string{"ES256"}, Strict: true,
+		Name: name, Issuers: []string{url}, Audiences: []string{"https://orders"}, Algorithms: []string{"ES256"}, Profile: policy.StrictAccessToken,
 		MaxLifetime: 24 * time.Hour, Keys: policy.KeySource{Development: true},
 	}})
 	return v.Verify(context.Background(), raw, []policy.Name{name})

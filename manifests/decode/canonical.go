@@ -101,7 +101,11 @@ func absolute(v any, dir string) {
 			fix(&f.Key)
 		}
 	case *v1alpha1.TokenIssuer:
-		fix(&v.Spec.Keys.File)
+		if k := v.Spec.Keys; k != nil {
+			fix(&k.File)
+			fix(&k.CAFile)
+			fix(&k.BearerTokenFile)
+		}
 	}
 }
 

@@ -104,7 +104,7 @@ func TestCanonicalDependsOnTheMeaningAlone(t *testing.T) {
 		t.Fatal(a.Diagnostics, b.Diagnostics)
 	}
 	const want = `{"apiVersion":"credence.mesh/v1alpha1","kind":"Workload","metadata":{"labels":{"a":"d","b":"c"},"name":"w","namespace":"default"},` +
-		`"spec":{"selectors":{"unix":{"path":"/d/bin/w"}},"boundary":"user","ports":[{"name":"http","port":80,"protocol":"HTTP"}]}}`
+		`"spec":{"selectors":{"unix":{"path":"/d/bin/w"}},"boundary":"user","ports":[{"name":"http","port":80,"protocol":"HTTP","mtls":"sidecar"}]}}`
 	if diff := cmp.Diff(want, string(a.Objects[0].Canonical)); diff != "" {
 		t.Errorf("canonical (-want +got):\n%s", diff)
 	}

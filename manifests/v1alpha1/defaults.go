@@ -15,6 +15,7 @@ const (
 	DefaultLastPort  = 29999
 	DefaultLeeway    = 30 * time.Second
 	DefaultATJWTLife = 24 * time.Hour
+	DefaultMaxStale  = 24 * time.Hour
 
 	caPerSVID = 6 // the least ratio of the lifetimes of CA and SVID
 )
@@ -62,6 +63,7 @@ func defaultWorkload(s *WorkloadSpec) {
 		p := &s.Ports[i]
 		p.Protocol = or(p.Protocol, protocolHTTP)
 		p.Name = or(p.Name, strings.ToLower(p.Protocol))
+		p.MTLS = or(p.MTLS, MTLSSidecar)
 	}
 }
 
@@ -70,6 +72,15 @@ func defaultTokenIssuer(s *TokenIssuerSpec) {
 		s.Algorithms = []string{"RS256", "ES256", "EdDSA"}
 	}
 	s.Profile = or(s.Profile, ProfileATJWT)
+	s.AudienceFrom = or(s.AudienceFrom, "aud")
+	if len(s.ClientFrom) == 0 {
+		s.ClientFrom = []string{"azp", "appid", "cid", "client_id"}
+	}
+	if s.Keys == nil {
+		s.Keys = &TokenKeys{Discovery: &KeyDiscovery{}}
+	}
+	s.Keys.UnknownKey = or(s.Keys.UnknownKey, UnknownKeyUnavailable)
+	orDuration(&s.Keys.MaxStale, DefaultMaxStale)
 	orDuration(&s.Leeway, DefaultLeeway)
 	orDuration(&s.ExpLeeway, 0)
 	if s.Profile == ProfileATJWT {

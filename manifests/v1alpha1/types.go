@@ -17,6 +17,8 @@ const (
 	KindCertificate = "Certificate"
 	KindTokenIssuer = "TokenIssuer"
 	KindAuthPolicy  = "AuthPolicy"
+
+	KindGatewaySettings = "GatewaySettings"
 )
 
 // Mesh is the one object that names the trust domain and the lifetimes. It has no namespace.
@@ -110,8 +112,13 @@ type WorkloadPort struct {
 	// Port is the number that backendRefs and callers use. With boundary none the application listens on 127.0.0.1:Port;
 	// with boundary user on the unix socket <name>.sock in the Workload's directory.
 	Port int32 `json:"port"`
-	// Protocol: HTTP (HTTP/1.1). Default HTTP.
+	// Protocol that the application speaks: HTTP (HTTP/1.1), HTTP2 or GRPC (both HTTP/2 without TLS). Default HTTP.
 	Protocol string `json:"protocol,omitempty"`
+	// MTLS says who serves mTLS at Inbound: sidecar, or application: it does so itself with its SVID and HTTP/2, and decides in its own
+	// code whom it lets in; no AuthPolicy is in force then. Default sidecar.
+	MTLS string `json:"mtls,omitempty"`
+	// Paths: how the paths of requests are read.
+	Paths *PathSettings `json:"paths,omitempty"`
 	// Inbound is the IP address and port on which the sidecar serves mTLS for this port ("127.0.0.1:20443"). Absent: placed in Mesh.spec.ports.
 	Inbound string `json:"inbound,omitempty"`
 }
@@ -121,6 +128,22 @@ type Sidecar struct {
 	// Outbound is the IP address and port of the explicit HTTP proxy, used with boundary none only. Absent: placed in Mesh.spec.ports.
 	Outbound string `json:"outbound,omitempty"`
 }
+
+// PathSettings are for APIs whose paths the default refuses or changes.
+type PathSettings struct {
+	// EscapedSlashes: reject (400) or keep %2F and %5C as part of a segment. Default reject.
+	EscapedSlashes string `json:"escapedSlashes,omitempty"`
+	// MergeSlashes: false leaves "//" as it is. Default true.
+	MergeSlashes *bool `json:"mergeSlashes,omitempty"`
+}
+
+// Values of PathSettings and WorkloadPort.
+const (
+	SlashesReject   = "reject"
+	SlashesKeep     = "keep"
+	MTLSSidecar     = "sidecar"
+	MTLSApplication = "application"
+)
 
 // Boundaries of a Workload.
 const (
@@ -153,6 +176,52 @@ type CertificateSelfSigned struct {
 	Hosts []string `json:"hosts,omitempty"`
 }
 
+// GatewaySettings are what Gateway API has no field for. A Gateway names one of its namespace in spec.infrastructure.parametersRef.
+type GatewaySettings struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              GatewaySettingsSpec `json:"spec"`
+}
+
+// GatewaySettingsSpec holds for all listeners of the Gateway.
+type GatewaySettingsSpec struct {
+	// Paths: how the paths of requests are read.
+	Paths *PathSettings `json:"paths,omitempty"`
+	// ClientAddress: which proxies before the gateway are believed. Absent: none, and every x-forwarded-* of a client is dropped.
+	ClientAddress *ClientAddress `json:"clientAddress,omitempty"`
+	// UnderscoreHeaders: drop, reject (400) or keep request headers with "_" in their names. Default drop.
+	UnderscoreHeaders string `json:"underscoreHeaders,omitempty"`
+	// HealthPath is answered with 200 by the gateway itself, whatever the host, without a Check; also over HTTP/1.0 without Host.
+	HealthPath string `json:"healthPath,omitempty"`
+	// Limits of connections and streams.
+	Limits *GatewayLimits `json:"limits,omitempty"`
+}
+
+// ClientAddress: exactly one field is set.
+type ClientAddress struct {
+	// TrustedProxies are CIDRs: the x-forwarded-* of a peer in one of them are believed, of any other they are dropped.
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// TrustedHops is how many proxies always stand before the gateway (1 to 10): only where nobody can reach it around them.
+	TrustedHops *int32 `json:"trustedHops,omitempty"`
+}
+
+// GatewayLimits of connections and streams.
+type GatewayLimits struct {
+	// ConnectionIdle ends a connection without streams. Default 1h, 1s to 24h.
+	ConnectionIdle *metav1.Duration `json:"connectionIdle,omitempty"`
+	// StreamIdle ends a stream on which nothing moves. Default 5m, 1s to 24h.
+	StreamIdle *metav1.Duration `json:"streamIdle,omitempty"`
+	// StreamDuration ends any stream, WebSockets included. Default 24h, 1s to 168h.
+	StreamDuration *metav1.Duration `json:"streamDuration,omitempty"`
+}
+
+// Values of GatewaySettingsSpec.UnderscoreHeaders.
+const (
+	UnderscoresDrop   = "drop"
+	UnderscoresReject = "reject"
+	UnderscoresKeep   = "keep"
+)
+
 // TokenIssuer is one issuer of user tokens.
 type TokenIssuer struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -162,42 +231,92 @@ type TokenIssuer struct {
 
 // TokenIssuerSpec says which tokens are good.
 type TokenIssuerSpec struct {
-	// Issuer is the exact iss of the tokens (no normalisation).
-	Issuer string `json:"issuer"`
+	// Issuer is the exact iss of the tokens (no normalisation). Absent with keys.discovery.url: what that URL says.
+	Issuer string `json:"issuer,omitempty"`
+	// Issuers are several exact iss on one key set, instead of Issuer.
+	Issuers []string `json:"issuers,omitempty"`
+	// IssuerTemplate is an iss with one variable, instead of Issuer.
+	IssuerTemplate *IssuerTemplate `json:"issuerTemplate,omitempty"`
 	// Audiences of which a token must carry at least one. At least one.
 	Audiences []string `json:"audiences"`
+	// AudienceFrom is the claim that holds the audience. Default aud.
+	AudienceFrom string `json:"audienceFrom,omitempty"`
 	// Algorithms accepted. Default RS256, ES256, EdDSA.
 	Algorithms []string `json:"algorithms,omitempty"`
-	// Keys: exactly one source.
-	Keys TokenKeys `json:"keys"`
+	// Keys: exactly one source. Default: discovery from the issuer.
+	Keys *TokenKeys `json:"keys,omitempty"`
 	// Leeway for nbf and iat. Default 30s, at most 60s.
 	Leeway *metav1.Duration `json:"leeway,omitempty"`
 	// ExpLeeway for exp. Default 0s, at most 60s.
 	ExpLeeway *metav1.Duration `json:"expLeeway,omitempty"`
 	// MaxLifetime bounds exp - iat. Default none; 24h with profile at+jwt.
 	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
-	// Profile: "at+jwt" (RFC 9068, strict) or "legacy" (typ JWT or absent). Default at+jwt.
+	// Profile: "at+jwt" (RFC 9068, strict), "legacy" (access tokens with typ JWT or none) or "idToken" (ID tokens, for issuers that have
+	// nothing else). Default at+jwt.
 	Profile string `json:"profile,omitempty"`
+	// ClientFrom are the claims that may name the OAuth client; the first that is there counts. Default azp, appid, cid, client_id.
+	ClientFrom []string `json:"clientFrom,omitempty"`
+	// ServiceMarkers: a token with one of these claims speaks for a service, not for a user. Beside them sub equal to client_id does.
+	ServiceMarkers []ClaimRequirement `json:"serviceMarkers,omitempty"`
+}
+
+// IssuerTemplate is an iss with one variable in braces, the claim that must say the same, and the values that are allowed.
+type IssuerTemplate struct {
+	// Pattern is for example https://login.microsoftonline.com/{tid}/v2.0.
+	Pattern string `json:"pattern"`
+	// Claim is the list of segments that leads to the claim. Default: the name in the braces.
+	Claim []string `json:"claim,omitempty"`
+	// Values of the variable, at least one.
+	Values []string `json:"values"`
 }
 
 // Token profiles.
 const (
 	ProfileATJWT  = "at+jwt"
 	ProfileLegacy = "legacy"
+
+	ProfileIDToken = "idToken"
 )
 
-// TokenKeys is where the verification keys come from. Exactly one field is set.
+// TokenKeys is where the verification keys come from. Exactly one of inline, file, url, discovery and development is set.
 type TokenKeys struct {
 	// Inline is a JWK Set as JSON text.
 	Inline string `json:"inline,omitempty"`
 	// File is the path of a JWK Set; a relative one is relative to the manifest's file. It is watched.
 	File string `json:"file,omitempty"`
-	// URL of a JWK Set.
+	// URL of a JWK Set. A private host that is written here permits exactly itself.
 	URL string `json:"url,omitempty"`
+	// Discovery takes the URL from the issuer's metadata document.
+	Discovery *KeyDiscovery `json:"discovery,omitempty"`
+	// CAFile is a PEM file of the CAs that the server's certificate may be of; a relative one is relative to the manifest's file. Default: the
+	// system's.
+	CAFile string `json:"caFile,omitempty"`
+	// BearerTokenFile holds a token that the server wants; read at each fetch and sent to the configured host alone.
+	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
+	// InsecureTransport permits http: whoever is on the way can then choose the keys.
+	InsecureTransport bool `json:"insecureTransport,omitempty"`
+	// MaxStale is how long the last good keys stay in use while the server can't be reached. Default 24h, 1m to 168h.
+	MaxStale *metav1.Duration `json:"maxStale,omitempty"`
+	// UnknownKey is what a token with an unknown kid hears while it can't be told whether the issuer has that key: unavailable (503) or
+	// unauthorized (401). Default unavailable.
+	UnknownKey string `json:"unknownKey,omitempty"`
 	// Development takes the keys of the development issuer that `credence up` runs at the address in Issuer (http, loopback).
 	// Only in a development mesh.
 	Development *DevelopmentKeys `json:"development,omitempty"`
 }
+
+// KeyDiscovery is OpenID Connect Discovery §4, or RFC 8414.
+type KeyDiscovery struct {
+	// URL of the document. Default: the issuer and /.well-known/openid-configuration; the document must name that issuer then. With a URL, an
+	// issuer that is written out may differ from the document's.
+	URL string `json:"url,omitempty"`
+}
+
+// Values of TokenKeys.UnknownKey.
+const (
+	UnknownKeyUnavailable  = "unavailable"
+	UnknownKeyUnauthorized = "unauthorized"
+)
 
 // DevelopmentKeys has no fields.
 type DevelopmentKeys struct{}
@@ -225,10 +344,10 @@ const OverrideAllowed = "allowed"
 // PolicyTarget is a LocalPolicyTargetReferenceWithSectionName of GEP-713.
 type PolicyTarget struct {
 	Group string `json:"group"`
-	// Kind: Mesh, Gateway, HTTPRoute or Workload.
+	// Kind: Mesh, Gateway, HTTPRoute, GRPCRoute or Workload.
 	Kind string `json:"kind"`
 	Name string `json:"name"`
-	// SectionName: a Gateway's listener, a rule of an HTTPRoute by name, a Workload's port.
+	// SectionName: a Gateway's listener, a rule of an HTTPRoute or GRPCRoute by name, a Workload's port.
 	SectionName string `json:"sectionName,omitempty"`
 }
 
@@ -285,13 +404,31 @@ type RuleOperation struct {
 	Paths []string `json:"paths,omitempty"`
 	// Hosts: exact names, or "*.example.com" for one or more labels before it. Without port.
 	Hosts []string `json:"hosts,omitempty"`
+	// GRPC: services and methods, instead of methods and paths.
+	GRPC []GRPCOperation `json:"grpc,omitempty"`
+}
+
+// GRPCOperation is one gRPC service, or some of its methods.
+type GRPCOperation struct {
+	// Service is the full name: shop.v1.Orders.
+	Service string `json:"service"`
+	// Methods of it. Absent: all.
+	Methods []string `json:"methods,omitempty"`
 }
 
 // RuleRequirement is what the user's token must hold.
 type RuleRequirement struct {
 	Scopes *ScopeRequirement  `json:"scopes,omitempty"`
 	Claims []ClaimRequirement `json:"claims,omitempty"`
+	// Principal: user or service. A token whose sub is its client_id, or that has a mark of its TokenIssuer, speaks for a service.
+	Principal string `json:"principal,omitempty"`
 }
+
+// Values of RuleRequirement.Principal.
+const (
+	PrincipalUser    = "user"
+	PrincipalService = "service"
+)
 
 // ScopeRequirement (RFC 6749 §3.3). AllOf: every one; AnyOf: at least one.
 type ScopeRequirement struct {
@@ -301,8 +438,10 @@ type ScopeRequirement struct {
 
 // ClaimRequirement compares one claim. An array claim holds when one of its elements does.
 type ClaimRequirement struct {
-	// Path is the list of segments that leads to the claim: [realm_access, roles].
-	Path []string `json:"path"`
+	// Path is the list of segments that leads to the claim: [realm_access, roles]. Exactly one of Path and Pointer is set.
+	Path []string `json:"path,omitempty"`
+	// Pointer is the same as a JSON pointer (RFC 6901): /realm_access/roles.
+	Pointer string `json:"pointer,omitempty"`
 	// AnyOf are the values of which one must be equal. Strings compare as strings, numbers and booleans by their JSON text.
 	AnyOf []string `json:"anyOf"`
 }

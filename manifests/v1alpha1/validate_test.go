@@ -244,15 +244,15 @@ func TestDefaults(t *testing.T) {
 	}{
 		{new(v1alpha1.Mesh), "{trustDomain: a}", "{trustDomain: a, ca: {ttl: 24h0m0s}, svid: {ttl: 1h0m0s}, ports: {first: 20000, last: 29999}}"},
 		{new(v1alpha1.Mesh), "{trustDomain: a, svid: {ttl: 12h}}", "{trustDomain: a, ca: {ttl: 72h0m0s}, svid: {ttl: 12h0m0s}, ports: {first: 20000, last: 29999}}"},
-		{new(v1alpha1.Workload), "{selectors: {}, ports: [{port: 1}]}", "{selectors: {}, boundary: user, ports: [{name: http, port: 1, protocol: HTTP}]}"},
+		{new(v1alpha1.Workload), "{selectors: {}, ports: [{port: 1}]}", "{selectors: {}, boundary: user, ports: [{name: http, port: 1, protocol: HTTP, mtls: sidecar}]}"},
 		{new(v1alpha1.Certificate), "{selfSigned: {}}", "{selfSigned: {hosts: [localhost, 127.0.0.1, '::1']}}"},
 		{
 			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}}",
-			"{issuer: i, audiences: [a], keys: {file: f}, algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, maxLifetime: 24h0m0s, profile: at+jwt}",
+			"{issuer: i, audiences: [a], keys: {file: f, maxStale: 24h0m0s, unknownKey: unavailable}, audienceFrom: aud, clientFrom: [azp, appid, cid, client_id], algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, maxLifetime: 24h0m0s, profile: at+jwt}",
 		},
 		{
 			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}, profile: legacy}",
-			"{issuer: i, audiences: [a], keys: {file: f}, algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, profile: legacy}",
+			"{issuer: i, audiences: [a], keys: {file: f, maxStale: 24h0m0s, unknownKey: unavailable}, audienceFrom: aud, clientFrom: [azp, appid, cid, client_id], algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, profile: legacy}",
 		},
 		{new(v1alpha1.AuthPolicy), "{targetRefs: [], rules: [{name: r}]}", "{targetRefs: [], rules: [{name: r, action: allow, mode: enforce}]}"},
 	} {

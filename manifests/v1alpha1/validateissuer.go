@@ -16,7 +16,9 @@ const (
 )
 
 func (c *checker) tokenIssuer(s *TokenIssuerSpec) {
-	c.required("spec.issuer", s.Issuer)
+	if s.Issuer == "" && len(s.Issuers) == 0 && s.IssuerTemplate == nil {
+		c.required("spec.issuer", s.Issuer)
+	}
 	if len(s.Audiences) == 0 {
 		c.fail("spec.audiences", "required", "at least one audience is needed",
 			"name what tokens for this mesh carry in aud: a token for somebody else must not be accepted")
@@ -29,7 +31,7 @@ func (c *checker) tokenIssuer(s *TokenIssuerSpec) {
 	c.duration("spec.leeway", s.Leeway, 0, maxLeeway)
 	c.duration("spec.expLeeway", s.ExpLeeway, 0, maxLeeway)
 	c.duration("spec.maxLifetime", s.MaxLifetime, time.Second, maxLifetime)
-	c.oneOf("spec.profile", s.Profile, ProfileATJWT, ProfileLegacy)
+	c.oneOf("spec.profile", s.Profile, ProfileATJWT, ProfileLegacy, ProfileIDToken)
 }
 
 func (c *checker) algorithms(algorithms []string) {
@@ -55,15 +57,18 @@ func (c *checker) algorithms(algorithms []string) {
 }
 
 func (c *checker) keys(s *TokenIssuerSpec) {
-	k := &s.Keys
+	k := s.Keys
+	if k == nil {
+		return
+	}
 	n := 0
-	for _, set := range []bool{k.Inline != "", k.File != "", k.URL != "", k.Development != nil} {
+	for _, set := range []bool{k.Inline != "", k.File != "", k.URL != "", k.Development != nil, k.Discovery != nil} {
 		if set {
 			n++
 		}
 	}
 	if n != 1 {
-		c.fail("spec.keys", "one-of", "exactly one source of keys is needed", "set one of inline, file, url, development")
+		c.fail("spec.keys", "one-of", "exactly one source of keys is needed", "set one of discovery, url, file, inline, development")
 		return
 	}
 	switch {

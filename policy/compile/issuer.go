@@ -48,7 +48,7 @@ func (c *compiler) useIssuers() {
 	c.set.Issuers = []policy.Issuer{}
 	c.issuerURLs = make(map[policy.Name]string)
 	for _, it := range c.issuers {
-		if it.value.Spec.Keys.Development != nil && !c.set.Mesh.Development {
+		if it.value.Spec.Keys != nil && it.value.Spec.Keys.Development != nil && !c.set.Mesh.Development {
 			c.unusable[it.obj.Key] = true
 			c.errorAt(place{it.obj, "spec.keys.development"}, "development-only",
 				"keys of the development issuer are for a development mesh only",
@@ -63,18 +63,24 @@ func (c *compiler) useIssuers() {
 func issuerValues(it item[v1alpha1.TokenIssuer]) policy.Issuer {
 	s := &it.value.Spec
 	out := policy.Issuer{
-		Name: it.name, Issuer: s.Issuer,
+		Name: it.name, Issuers: sortedSet(append([]string{}, s.Issuer)), AudienceFrom: "aud", ClientFrom: append([]string{}, s.ClientFrom...),
 		Audiences: sortedSet(s.Audiences), Algorithms: sortedSet(s.Algorithms),
-		Keys: policy.KeySource{
-			Inline: s.Keys.Inline, File: s.Keys.File, URL: s.Keys.URL, Development: s.Keys.Development != nil,
-		},
 		Leeway: durationOr(s.Leeway, defaultLeeway), ExpLeeway: durationOr(s.ExpLeeway, 0),
-		Strict: s.Profile != v1alpha1.ProfileLegacy,
+		Profile: policy.StrictAccessToken,
+	}
+	if k := s.Keys; k != nil {
+		out.Keys = policy.KeySource{Inline: k.Inline, File: k.File, URL: k.URL, Development: k.Development != nil}
+	}
+	if s.Profile == v1alpha1.ProfileLegacy {
+		out.Profile = policy.LegacyAccessToken
+	}
+	if len(out.ClientFrom) == 0 {
+		out.ClientFrom = []string{"azp", "appid", "cid", "client_id"}
 	}
 	if len(out.Algorithms) == 0 {
 		out.Algorithms = []string{"ES256", "EdDSA", "RS256"}
 	}
-	if out.Strict {
+	if out.Profile == policy.StrictAccessToken {
 		out.MaxLifetime = defaultMaxLifetime
 	}
 	out.MaxLifetime = durationOr(s.MaxLifetime, out.MaxLifetime)

@@ -12,6 +12,8 @@ type User struct {
 	Issuer    policy.Name
 	IssuerURL string
 	Subject   string
+	// Service: it speaks for a service (RFC 9068 §5), and Subject is a client's name, not a user's.
+	Service bool
 	// Client is the OAuth client, empty when the token names none.
 	Client string
 	// Scopes are sorted and without repeats (RFC 6749 §3.3).
