@@ -34,6 +34,8 @@ func SetDefaults(obj any) {
 		}
 	case *TokenIssuer:
 		defaultTokenIssuer(&o.Spec)
+	case *GatewaySettings:
+		defaultGatewaySettings(&o.Spec)
 	case *AuthPolicy:
 		for i := range o.Spec.Rules {
 			r := &o.Spec.Rules[i]
@@ -61,9 +63,13 @@ func defaultWorkload(s *WorkloadSpec) {
 	s.Boundary = or(s.Boundary, BoundaryUser)
 	for i := range s.Ports {
 		p := &s.Ports[i]
-		p.Protocol = or(p.Protocol, protocolHTTP)
-		p.Name = or(p.Name, strings.ToLower(p.Protocol))
 		p.MTLS = or(p.MTLS, MTLSSidecar)
+		defaultPaths(p.Paths)
+		if p.MTLS == MTLSApplication {
+			p.Protocol = or(p.Protocol, ProtocolHTTP2) // what its callers speak within mTLS
+		}
+		p.Protocol = or(p.Protocol, ProtocolHTTP)
+		p.Name = or(p.Name, strings.ToLower(p.Protocol))
 	}
 }
 

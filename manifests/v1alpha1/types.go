@@ -112,14 +112,16 @@ type WorkloadPort struct {
 	// Port is the number that backendRefs and callers use. With boundary none the application listens on 127.0.0.1:Port;
 	// with boundary user on the unix socket <name>.sock in the Workload's directory.
 	Port int32 `json:"port"`
-	// Protocol that the application speaks: HTTP (HTTP/1.1), HTTP2 or GRPC (both HTTP/2 without TLS). Default HTTP.
+	// Protocol that the application speaks: HTTP (HTTP/1.1), HTTP2 or GRPC (both HTTP/2 without TLS). Default HTTP; HTTP2 with mtls application,
+	// where HTTP is refused.
 	Protocol string `json:"protocol,omitempty"`
 	// MTLS says who serves mTLS at Inbound: sidecar, or application: it does so itself with its SVID and HTTP/2, and decides in its own
 	// code whom it lets in; no AuthPolicy is in force then. Default sidecar.
 	MTLS string `json:"mtls,omitempty"`
 	// Paths: how the paths of requests are read.
 	Paths *PathSettings `json:"paths,omitempty"`
-	// Inbound is the IP address and port on which the sidecar serves mTLS for this port ("127.0.0.1:20443"). Absent: placed in Mesh.spec.ports.
+	// Inbound is the IP address and port on which mTLS is served for this port ("127.0.0.1:20443"). Absent: placed in Mesh.spec.ports; with mtls
+	// application 127.0.0.1 and Port.
 	Inbound string `json:"inbound,omitempty"`
 }
 
@@ -141,6 +143,9 @@ type PathSettings struct {
 const (
 	SlashesReject   = "reject"
 	SlashesKeep     = "keep"
+	ProtocolHTTP    = "HTTP"
+	ProtocolHTTP2   = "HTTP2"
+	ProtocolGRPC    = "GRPC"
 	MTLSSidecar     = "sidecar"
 	MTLSApplication = "application"
 )

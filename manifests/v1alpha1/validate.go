@@ -14,13 +14,12 @@ import (
 )
 
 const (
-	protocolHTTP = "HTTP"
-	minSVIDTTL   = 10 * time.Second
-	minSVIDProd  = 60 * time.Second
-	maxSVIDTTL   = 24 * time.Hour
-	maxCATTL     = 10 * 365 * 24 * time.Hour
-	overflowUID  = 65534     // what the kernel shows for an id that has no mapping in a user namespace: it names nobody
-	maxUnixID    = 1<<32 - 2 // 2^32-1 is "no id" to the kernel
+	minSVIDTTL  = 10 * time.Second
+	minSVIDProd = 60 * time.Second
+	maxSVIDTTL  = 24 * time.Hour
+	maxCATTL    = 10 * 365 * 24 * time.Hour
+	overflowUID = 65534     // what the kernel shows for an id that has no mapping in a user namespace: it names nobody
+	maxUnixID   = 1<<32 - 2 // 2^32-1 is "no id" to the kernel
 )
 
 // FieldError is one thing that is wrong with one object by itself.
@@ -50,6 +49,8 @@ func Validate(obj any) []FieldError {
 		c.tokenIssuer(&o.Spec)
 	case *AuthPolicy:
 		c.authPolicy(&o.Spec)
+	case *GatewaySettings:
+		c.gatewaySettings(&o.Spec)
 	}
 	return c.found
 }
@@ -197,8 +198,13 @@ func (c *checker) ports(s *WorkloadSpec) {
 			c.fail(at+".name", "invalid-name", fmt.Sprintf("%q is not a port's name", p.Name), `lower-case letters, digits and "-"`)
 		}
 		c.port(at+".port", p.Port)
-		c.oneOf(at+".protocol", p.Protocol, protocolHTTP)
+		c.oneOf(at+".protocol", p.Protocol, ProtocolHTTP, ProtocolHTTP2, ProtocolGRPC)
 		c.addrPort(at+".inbound", p.Inbound)
+		c.pathSettings(at+".paths", p.Paths)
+		if p.Paths != nil && p.MTLS == MTLSApplication {
+			c.fail(at+".paths", "unsupported-value", "with mtls: application nobody but the application reads paths", "remove it")
+		}
+		c.ownMTLS(at, &s.Ports[i])
 		if names[p.Name] {
 			c.fail(at+".name", "duplicate-value", fmt.Sprintf("another port is named %q", p.Name), "give each port a name of its own")
 		}

@@ -102,6 +102,11 @@ func TestWorkload(t *testing.T) {
 			"{selectors: {unix: {uid: 1}}, ports: [{name: a, port: 1, inbound: '1.2.3.4:5'}, {name: b, port: 2, inbound: '1.2.3.4:5'}]}",
 			[]string{"ports[1].inbound duplicate-value"},
 		},
+		{"{selectors: {unix: {uid: 1}}, ports: [{port: 1, mtls: application}, {name: g, port: 2, mtls: application, protocol: GRPC}]}", nil},
+		{"{selectors: {unix: {uid: 1}}, ports: [{port: 1, mtls: both}]}", []string{"ports[0].mtls unsupported-value"}},
+		{"{selectors: {unix: {uid: 1}}, ports: [{port: 1, mtls: application, protocol: HTTP, paths: {mergeSlashes: false}}]}", []string{
+			"ports[0].protocol unsupported-value", "ports[0].paths unsupported-value",
+		}},
 		{"{selectors: {unix: {uid: 1}}, boundary: none, sidecar: {outbound: '127.0.0.1:0'}}", []string{"sidecar.outbound invalid-value"}},
 		{"{selectors: {unix: {uid: 1}}, sidecar: {outbound: '127.0.0.1:1'}}", []string{"sidecar.outbound unsupported-value"}},
 	})
@@ -245,6 +250,10 @@ func TestDefaults(t *testing.T) {
 		{new(v1alpha1.Mesh), "{trustDomain: a}", "{trustDomain: a, ca: {ttl: 24h0m0s}, svid: {ttl: 1h0m0s}, ports: {first: 20000, last: 29999}}"},
 		{new(v1alpha1.Mesh), "{trustDomain: a, svid: {ttl: 12h}}", "{trustDomain: a, ca: {ttl: 72h0m0s}, svid: {ttl: 12h0m0s}, ports: {first: 20000, last: 29999}}"},
 		{new(v1alpha1.Workload), "{selectors: {}, ports: [{port: 1}]}", "{selectors: {}, boundary: user, ports: [{name: http, port: 1, protocol: HTTP, mtls: sidecar}]}"},
+		{
+			new(v1alpha1.Workload), "{selectors: {}, ports: [{port: 1, mtls: application}]}",
+			"{selectors: {}, boundary: user, ports: [{name: http2, port: 1, protocol: HTTP2, mtls: application}]}",
+		},
 		{new(v1alpha1.Certificate), "{selfSigned: {}}", "{selfSigned: {hosts: [localhost, 127.0.0.1, '::1']}}"},
 		{
 			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}}",
