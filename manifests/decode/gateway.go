@@ -100,6 +100,9 @@ func validateGateway(g *gatewayv1.Gateway) []v1alpha1.FieldError {
 		seen[a.Value] = true
 	}
 	c.listeners(g.Spec.Listeners)
+	if g.Spec.Infrastructure != nil {
+		c.parameters("spec.infrastructure.parametersRef", g.Spec.Infrastructure.ParametersRef)
+	}
 	return c.found
 }
 
@@ -131,6 +134,17 @@ func (c *checker) listeners(listeners []gatewayv1.Listener) {
 		c.protocol(at, l)
 		c.oneOf(at+".allowedRoutes.namespaces.from", string(*l.AllowedRoutes.Namespaces.From), "Same", "All")
 	}
+}
+
+func (c *checker) parameters(at string, r *gatewayv1.LocalParametersReference) {
+	if r == nil {
+		return
+	}
+	if r.Group != v1alpha1.Group || r.Kind != v1alpha1.KindGatewaySettings {
+		c.fail(at, "unsupported-reference", fmt.Sprintf("parameters of kind %s are not supported", refKind(r.Group, r.Kind)),
+			"kind: GatewaySettings, group: credence.mesh")
+	}
+	c.name(at+".name", r.Name)
 }
 
 func (c *checker) protocol(at string, l *gatewayv1.Listener) {

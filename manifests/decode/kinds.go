@@ -39,6 +39,7 @@ func kinds() []kindSpec {
 		own(v1alpha1.KindCertificate, false, func() any { return new(v1alpha1.Certificate) }),
 		own(v1alpha1.KindTokenIssuer, false, func() any { return new(v1alpha1.TokenIssuer) }),
 		own(v1alpha1.KindAuthPolicy, false, func() any { return new(v1alpha1.AuthPolicy) }),
+		own(v1alpha1.KindGatewaySettings, false, func() any { return new(v1alpha1.GatewaySettings) }),
 		foreign("Gateway", func() any { return new(gatewayv1.Gateway) }, gatewayFields),
 		foreign("HTTPRoute", func() any { return new(gatewayv1.HTTPRoute) }, routeFields),
 		foreign("ReferenceGrant", func() any { return new(gatewayv1.ReferenceGrant) }, grantFields),
@@ -46,6 +47,8 @@ func kinds() []kindSpec {
 }
 
 const gatewayFields = `gatewayClassName
+	infrastructure infrastructure.parametersRef infrastructure.parametersRef.group infrastructure.parametersRef.kind
+	infrastructure.parametersRef.name
 	addresses addresses.type addresses.value
 	listeners listeners.name listeners.hostname listeners.port listeners.protocol
 	listeners.tls listeners.tls.mode listeners.tls.certificateRefs listeners.tls.certificateRefs.group

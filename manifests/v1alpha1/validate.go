@@ -201,9 +201,6 @@ func (c *checker) ports(s *WorkloadSpec) {
 		c.oneOf(at+".protocol", p.Protocol, ProtocolHTTP, ProtocolHTTP2, ProtocolGRPC)
 		c.addrPort(at+".inbound", p.Inbound)
 		c.pathSettings(at+".paths", p.Paths)
-		if p.Paths != nil && p.MTLS == MTLSApplication {
-			c.fail(at+".paths", "unsupported-value", "with mtls: application nobody but the application reads paths", "remove it")
-		}
 		c.ownMTLS(at, &s.Ports[i])
 		if names[p.Name] {
 			c.fail(at+".name", "duplicate-value", fmt.Sprintf("another port is named %q", p.Name), "give each port a name of its own")
