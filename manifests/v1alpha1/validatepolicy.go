@@ -49,12 +49,12 @@ func (c *checker) authPolicy(s *AuthPolicySpec) {
 
 func (c *checker) target(at string, t *PolicyTarget) {
 	groups := map[string]string{
-		KindMesh: Group, KindWorkload: Group, "Gateway": GatewayGroup, "HTTPRoute": GatewayGroup,
+		KindMesh: Group, KindWorkload: Group, "Gateway": GatewayGroup, "HTTPRoute": GatewayGroup, "GRPCRoute": GatewayGroup,
 	}
 	group, ok := groups[t.Kind]
 	switch {
 	case !ok:
-		c.fail(at+".kind", "unsupported-value", fmt.Sprintf("a policy can't attach to kind %q", t.Kind), "one of: Mesh, Gateway, HTTPRoute, Workload")
+		c.fail(at+".kind", "unsupported-value", fmt.Sprintf("a policy can't attach to kind %q", t.Kind), "one of: Mesh, Gateway, HTTPRoute, GRPCRoute, Workload")
 	case t.Group != group:
 		c.fail(at+".group", "unsupported-value", fmt.Sprintf("%s is not of group %q", t.Kind, t.Group), "write group: "+group)
 	}
@@ -131,9 +131,10 @@ func (c *checker) peer(at string, p *RulePeer) {
 var methodToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 func (c *checker) operation(at string, o *RuleOperation) {
-	if len(o.Methods)+len(o.Paths)+len(o.Hosts) == 0 {
-		c.fail(at, "empty-value", "an operation without methods, paths and hosts is any operation", "remove it, or say what is called")
+	if len(o.Methods)+len(o.Paths)+len(o.Hosts)+len(o.GRPC) == 0 {
+		c.fail(at, "empty-value", "an operation without methods, paths, hosts and grpc is any operation", "remove it, or say what is called")
 	}
+	c.grpcOperations(at, o)
 	for i, m := range o.Methods {
 		p := index(at+".methods", i)
 		switch {

@@ -45,7 +45,11 @@ func appendBackends(b []byte, backends []policy.Backend) []byte {
 
 // portID is the id of one port of a sidecar.
 func portID(n policy.Name, p *policy.Port) policy.RouteID {
-	return digest(fmt.Appendf(nil, "port 1 %q %d %q", policy.SidecarID(n), p.Port, p.Inbound))
+	b := fmt.Appendf(nil, "port 1 %q %d %q", policy.SidecarID(n), p.Port, p.Inbound)
+	if p.HTTP2 {
+		b = append(b, " http2"...)
+	}
+	return digest(b)
 }
 
 func digest(b []byte) policy.RouteID {

@@ -129,7 +129,7 @@ func (c *compiler) peerID(text string, prefix bool, at place) (policy.Peer, bool
 // operation compiles what is called; false: one of its paths cannot be read.
 func (c *compiler) operation(in *v1alpha1.RuleOperation, at place) (policy.Operation, bool) {
 	out := policy.Operation{Methods: append([]string(nil), in.Methods...)}
-	good := true
+	good := c.grpcOperation(in, &out, at)
 	for i, p := range in.Paths {
 		pattern, err := pathPattern(p)
 		if err != nil {

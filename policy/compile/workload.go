@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -142,7 +143,7 @@ func (c *compiler) workloadPorts(w *workload) {
 	for i, p := range w.value.Spec.Ports {
 		name := p.Name
 		if name == "" {
-			name = "http"
+			name = strings.ToLower(cmp.Or(p.Protocol, v1alpha1.ProtocolHTTP))
 		}
 		number, isPort := portNumber(p.Port)
 		if _, double := w.ports[name]; double || seen[p.Port] || !isPort {
@@ -153,7 +154,7 @@ func (c *compiler) workloadPorts(w *workload) {
 		seen[p.Port] = true
 		w.ports[name] = number
 		w.out.Ports = append(w.out.Ports, policy.Port{
-			Name: name, Port: number, Inbound: p.Inbound, Access: policy.Access{Levels: []policy.Level{}},
+			Name: name, Port: number, HTTP2: p.Protocol == v1alpha1.ProtocolHTTP2 || p.Protocol == v1alpha1.ProtocolGRPC, Inbound: p.Inbound, Access: policy.Access{Levels: []policy.Level{}},
 		})
 	}
 	slices.SortFunc(w.out.Ports, func(a, b policy.Port) int { return int(a.Port) - int(b.Port) })
