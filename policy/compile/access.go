@@ -83,6 +83,9 @@ func (c *compiler) routeAccess(s *section, x *candidate) policy.Access {
 	}
 	targets := c.routeTargets(s, x)
 	a := c.combine(targets, x.route.name.Namespace, s.gw.name.Namespace)
+	if a.Denied == "" {
+		a.Denied = s.gw.denied
+	}
 	if len(a.Levels) == 0 && a.Denied == "" {
 		c.warnAt(place{x.route.obj, fmt.Sprintf("spec.rules[%d]", x.rule)}, "no-policy",
 			fmt.Sprintf("no AuthPolicy is in force on %s of %s: it is denied", x.out.Origin.Rule, x.route.obj.Key),

@@ -35,6 +35,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.set = &policy.Set{Mesh: c.meshValues()}
 	c.useCertificates()
 	c.useIssuers()
+	c.useSettings()
 	c.useGateways()
 	c.useWorkloads()
 	c.useRoutes()
@@ -42,6 +43,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.placeRoutes()
 	c.placePorts()
 	c.lintPolicies()
+	c.lintSettings()
 	return c.set, manifests.Sort(c.diags)
 }
 
@@ -64,6 +66,7 @@ type compiler struct {
 	certificates []item[v1alpha1.Certificate]
 	issuers      []item[v1alpha1.TokenIssuer]
 	policies     []item[v1alpha1.AuthPolicy]
+	settings     []item[v1alpha1.GatewaySettings]
 	gateways     []item[gatewayv1.Gateway]
 	routes       []item[gatewayv1.HTTPRoute]
 	grants       []item[gatewayv1.ReferenceGrant]
@@ -75,6 +78,7 @@ type compiler struct {
 	certificateNames map[policy.Name]bool
 	issuerURLs       map[policy.Name]string
 	sockets          sockets
+	settingsByName   map[policy.Name]*settings
 	gatewayByName    map[policy.Name]*gateway
 	workloadByName   map[policy.Name]*workload
 	routeByName      map[policy.Name]*route
@@ -109,6 +113,8 @@ func (c *compiler) add(o *manifests.Object) {
 		c.issuers = append(c.issuers, item[v1alpha1.TokenIssuer]{o, v, name})
 	case *v1alpha1.AuthPolicy:
 		c.policies = append(c.policies, item[v1alpha1.AuthPolicy]{o, v, name})
+	case *v1alpha1.GatewaySettings:
+		c.settings = append(c.settings, item[v1alpha1.GatewaySettings]{o, v, name})
 	case *gatewayv1.Gateway:
 		c.gateways = append(c.gateways, item[gatewayv1.Gateway]{o, v, name})
 	case *gatewayv1.HTTPRoute:

@@ -22,6 +22,8 @@ type gateway struct {
 	index    int             // in Set.Gateways
 	declared map[string]bool // names of all listeners of the manifest
 	sections []*section      // those in force, by name
+	settings policy.GatewaySettings
+	denied   string // why every route of it is denied; empty: none is for the Gateway's sake
 }
 
 // section is one listener in force.
@@ -50,9 +52,11 @@ func (c *compiler) useGateways() {
 			continue
 		}
 		g := &gateway{item: it, index: len(c.set.Gateways), declared: make(map[string]bool)}
+		c.gatewaySettings(g)
 		c.set.Gateways = append(c.set.Gateways, policy.Gateway{
 			Name:     it.name,
 			SPIFFEID: c.gatewayID(it.name),
+			Settings: g.settings,
 		})
 		c.gatewayByName[it.name] = g
 		c.useListeners(g)

@@ -15,11 +15,15 @@ import (
 func routeID(s *section, host string, r *policy.Route) policy.RouteID {
 	b := make([]byte, 0, 512)
 	b = fmt.Appendf(b, "route 1 %q %q %d %q %q %q ", policy.GatewayID(s.gw.name), s.socket.String(), s.protocol, s.name(), s.hostname, host)
+	b = appendPathRules(b, s.gw.settings.Paths)
 	b = appendMatch(b, &r.Match)
 	b = appendHeaders(b, "request", &r.Request)
 	b = appendHeaders(b, "response", &r.Response)
 	if d := r.Redirect; d != nil {
 		b = fmt.Appendf(b, "redirect %q %q %d %d ", d.Scheme, d.Host, d.Port, d.Status)
+		if s.gw.settings.Fronted() {
+			b = append(b, "fronted "...) // its port is the front proxy's
+		}
 		b = appendPath(b, d.Path)
 	}
 	if w := r.Rewrite; w != nil {
@@ -49,7 +53,15 @@ func portID(n policy.Name, p *policy.Port) policy.RouteID {
 	if p.HTTP2 {
 		b = append(b, " http2"...)
 	}
-	return digest(b)
+	return digest(appendPathRules(b, p.Paths))
+}
+
+// appendPathRules: what a path is read by is part of what is matched.
+func appendPathRules(b []byte, p policy.PathRules) []byte {
+	if p == (policy.PathRules{}) {
+		return b
+	}
+	return fmt.Appendf(b, " paths %t %t ", p.KeepEscapedSlashes, p.KeepEmptySegments)
 }
 
 func digest(b []byte) policy.RouteID {

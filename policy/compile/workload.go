@@ -154,8 +154,9 @@ func (c *compiler) workloadPorts(w *workload) {
 		seen[p.Port] = true
 		w.ports[name] = number
 		w.out.Ports = append(w.out.Ports, policy.Port{
-			Name: name, Port: number, HTTP2: p.Protocol == v1alpha1.ProtocolHTTP2 || p.Protocol == v1alpha1.ProtocolGRPC, Inbound: p.Inbound, Access: policy.Access{Levels: []policy.Level{}},
+			Name: name, Port: number, HTTP2: p.Protocol == v1alpha1.ProtocolHTTP2 || p.Protocol == v1alpha1.ProtocolGRPC, Paths: pathRules(p.Paths), Inbound: p.Inbound, Access: policy.Access{Levels: []policy.Level{}},
 		})
+		ownMTLS(&p, &w.out.Ports[len(w.out.Ports)-1])
 	}
 	slices.SortFunc(w.out.Ports, func(a, b policy.Port) int { return int(a.Port) - int(b.Port) })
 	if w.value.Spec.Sidecar != nil && w.value.Spec.Sidecar.Outbound != "" {
@@ -191,7 +192,7 @@ func (c *compiler) refuseSharedIDs(all []*workload) {
 func (c *compiler) takeExplicit(w *workload) {
 	for i := range w.out.Ports {
 		p := &w.out.Ports[i]
-		if w.out.Boundary == policy.BoundaryNone {
+		if w.out.Boundary == policy.BoundaryNone && !p.OwnMTLS {
 			app := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.Port)
 			c.take(w, app, fmt.Sprintf("the application port %s", p.Name))
 		}
