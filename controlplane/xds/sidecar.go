@@ -31,7 +31,9 @@ func (t *translation) sidecar(proxy policy.ProxyID) bool {
 	w := &t.set.Workloads[i]
 	t.self = w.SPIFFEID
 	for j := range w.Ports {
-		t.inbound(w, &w.Ports[j])
+		if !w.Ports[j].OwnMTLS {
+			t.inbound(w, &w.Ports[j])
+		}
 	}
 	t.outbound(w)
 	t.destinations()

@@ -33,8 +33,10 @@ type Listening struct {
 	Outbound     string   `json:"outbound,omitempty"`
 	Applications []string `json:"applications,omitempty"`
 	Boundary     string   `json:"boundary,omitempty"`
-	AdminSocket  string   `json:"adminSocket"`
-	Denied       string   `json:"denied,omitempty"`
+	// OwnMTLS are the ports, by name, at which the application serves mTLS itself: no policy is in force there.
+	OwnMTLS     []string `json:"ownMTLS,omitempty"`
+	AdminSocket string   `json:"adminSocket"`
+	Denied      string   `json:"denied,omitempty"`
 }
 
 // Issuer of user tokens.

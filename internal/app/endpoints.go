@@ -40,7 +40,7 @@ type GatewayEndpoint struct {
 }
 
 // WorkloadEndpoint is one workload. Inbound are the mTLS addresses, Application where it must listen itself ("ip:port" or the path of a
-// unix socket), both by port name; Outbound is where it calls others.
+// unix socket), both by port name and equal where the application serves mTLS itself; Outbound is where it calls others.
 type WorkloadEndpoint struct {
 	SPIFFEID    string            `json:"spiffeID"`
 	Inbound     map[string]string `json:"inbound"`

@@ -170,6 +170,10 @@ func (a *app) endpointsOf(set *policy.Set) Endpoints {
 		}
 		for _, p := range w.Ports {
 			we.Inbound[p.Name] = p.Inbound
+			if p.OwnMTLS {
+				we.Application[p.Name] = p.Inbound
+				continue
+			}
 			we.Application[p.Name] = hostPort("127.0.0.1", p.Port)
 			if w.Boundary == policy.BoundaryUser {
 				we.Application[p.Name] = filepath.Join(dir, xds.ApplicationSocket(p.Name))

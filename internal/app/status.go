@@ -48,6 +48,12 @@ func (a *app) Status() admin.Status {
 			Name: w.Name.String(), SPIFFEID: w.SPIFFEID, Addresses: pairs(e.Inbound), Applications: pairs(e.Application),
 			Outbound: e.Outbound, Boundary: boundary(w.Boundary), AdminSocket: e.AdminSocket, Denied: w.Denied,
 		}
+		for _, p := range w.Ports {
+			if p.OwnMTLS {
+				l.OwnMTLS = append(l.OwnMTLS, p.Name)
+			}
+		}
+		slices.Sort(l.OwnMTLS)
 		if w.Denied == "" {
 			l.Expires = a.expiry(w.SPIFFEID)
 		}
@@ -203,8 +209,10 @@ func (a *app) unreached(set *policy.Set) []string {
 		}
 	}
 	for name, w := range e.Workloads {
-		for _, addr := range w.Inbound {
-			addresses[addr] = "workload " + name
+		for port, addr := range w.Inbound {
+			if addr != w.Application[port] { // else the application listens there itself, which may start later than the product
+				addresses[addr] = "workload " + name
+			}
 		}
 		if w.Outbound != "" {
 			addresses[w.Outbound] = "workload " + name

@@ -174,8 +174,7 @@ func listening(w io.Writer, s admin.Status) error {
 		if l.Denied != "" {
 			id = "none: " + l.Denied
 		}
-		listens := strings.Join(l.Addresses, " ")
-		rows = append(rows, []string{kind, l.Name, listens, l.Outbound, id, until})
+		rows = append(rows, []string{kind, l.Name, strings.Join(listens(l), " "), l.Outbound, id, until})
 	}
 	for _, g := range s.Gateways {
 		add("gateway", g)
@@ -184,4 +183,15 @@ func listening(w io.Writer, s admin.Status) error {
 		add("workload", l)
 	}
 	return table(w, []string{"KIND", "NAME", "LISTENS (mTLS for workloads)", "CALLS OTHERS THROUGH", "IDENTITY", "UNTIL"}, rows)
+}
+
+// listens are the addresses of l; those that no sidecar serves say so, because no policy is in force there.
+func listens(l admin.Listening) []string {
+	out := slices.Clone(l.Addresses)
+	for i, a := range out {
+		if name, _, _ := strings.Cut(a, "="); slices.Contains(l.OwnMTLS, name) {
+			out[i] = a + " (its own mTLS)"
+		}
+	}
+	return out
 }

@@ -145,7 +145,11 @@ func consistent(t *testing.T, set *policy.Set) {
 	}
 	for _, w := range set.Workloads {
 		for i := range w.Ports {
-			check(w.Ports[i].Route, &w.Ports[i].Access)
+			if p := &w.Ports[i]; !p.OwnMTLS {
+				check(p.Route, &p.Access)
+			} else if p.Route != "" || p.Access.Denied == "" {
+				t.Errorf("port %s of %s: no sidecar serves it, and it has route id %q and access %v", p.Name, w.Name, p.Route, p.Access)
+			}
 		}
 	}
 	encoded, err := policy.Encode(set)

@@ -90,6 +90,10 @@ func (c *compiler) placePorts() {
 		w := c.workloadByName[it.name]
 		for i := range w.out.Ports {
 			p := &w.out.Ports[i]
+			if p.OwnMTLS {
+				p.Access = c.ownAccess(w, p)
+				continue
+			}
 			p.Route = portID(w.name, p)
 			p.Access = c.portAccess(w, p)
 		}

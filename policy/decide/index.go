@@ -66,6 +66,9 @@ func NewIndex(set *policy.Set) *Index {
 		w := &set.Workloads[i]
 		for j := range w.Ports {
 			p := &w.Ports[j]
+			if p.OwnMTLS {
+				continue // no proxy serves it, so none may ask about it
+			}
 			ix.add(cache, &Route{id: p.Route, proxy: policy.SidecarID(w.Name), origin: "Workload " + w.Name.String() + " " + p.Name, access: &p.Access})
 		}
 	}
