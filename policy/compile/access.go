@@ -13,6 +13,8 @@ type target struct {
 	kind    policy.LevelKind
 	name    policy.Name
 	section string
+	// route is the kind of a RouteLevel's object.
+	route string
 }
 
 func (t target) String() string {
@@ -23,7 +25,7 @@ func (t target) String() string {
 	case policy.GatewayLevel:
 		kind = kindGateway
 	case policy.RouteLevel:
-		kind = kindHTTPRoute
+		kind = t.route
 	case policy.WorkloadLevel:
 		kind = v1alpha1.KindWorkload
 	}
@@ -67,10 +69,10 @@ func (c *compiler) routeTargets(s *section, x *candidate) []target {
 		{kind: policy.MeshLevel, name: policy.Name{Name: c.mesh.name.Name}},
 		{kind: policy.GatewayLevel, name: s.gw.name},
 		{kind: policy.GatewayLevel, name: s.gw.name, section: s.name()},
-		{kind: policy.RouteLevel, name: x.route.name},
+		{kind: policy.RouteLevel, name: x.route.name, route: x.route.kind},
 	}
 	if rule := x.route.ruleName(x.rule); rule != "" {
-		out = append(out, target{kind: policy.RouteLevel, name: x.route.name, section: rule})
+		out = append(out, target{kind: policy.RouteLevel, name: x.route.name, section: rule, route: x.route.kind})
 	}
 	return out
 }
@@ -118,16 +120,20 @@ func (c *compiler) portAccess(w *workload, p *policy.Port) policy.Access {
 // accept the other alone refuse it.
 func (c *compiler) warnSameIssuer(a *policy.Access, at place) {
 	byURL := make(map[string]policy.Name)
+	told := make(map[[2]policy.Name]bool)
 	for _, l := range a.Levels {
 		for _, p := range l.Policies {
 			for _, n := range c.attached.issuers[p] {
-				iss := c.issuerURLs[n]
-				if o, ok := byURL[iss]; ok && o != n {
-					c.warnAt(at, "issuer-ambiguous", fmt.Sprintf("policies in force here accept %s and %s, which have the same issuer %s: a token is of one of them only",
-						o, n, iss), "let all of them name the same TokenIssuer")
-					continue
+				for _, iss := range c.issuerURLs[n] {
+					o, ok := byURL[iss]
+					if !ok || o == n {
+						byURL[iss] = n
+					} else if pair := [2]policy.Name{o, n}; !told[pair] {
+						told[pair] = true
+						c.warnAt(at, "issuer-ambiguous", fmt.Sprintf("policies in force here accept %s and %s, which have the same issuer %s: a token is of one of them only",
+							o, n, iss), "let all of them name the same TokenIssuer")
+					}
 				}
-				byURL[iss] = n
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func (c *compiler) backend(r *route, ref *gatewayv1.HTTPBackendRef, at place) po
 		return fail("filters", "unsupported-filter", "filters of a backendRef are not supported", "put them into the rule")
 	}
 	w, ok := c.workloadByName[out.Workload]
-	if !c.granted(kindHTTPRoute, r.name.Namespace, key) {
+	if !c.granted(r.kind, r.name.Namespace, key) {
 		return fail("namespace", "reference-not-granted",
 			fmt.Sprintf("namespace %s does not let %s use %s", out.Workload.Namespace, r.obj.Key, key),
 			"add a ReferenceGrant in namespace "+out.Workload.Namespace)
@@ -55,12 +55,16 @@ func (c *compiler) backend(r *route, ref *gatewayv1.HTTPBackendRef, at place) po
 			return fail("port", "backend-port", fmt.Sprintf("%s has %d ports: the backendRef must say which", key, len(w.out.Ports)), "set port")
 		}
 		out.Port = w.out.Ports[0].Port
-		return out
 	}
-	for _, p := range w.out.Ports {
-		if p.Port == out.Port {
+	for i := range w.out.Ports {
+		p := &w.out.Ports[i]
+		switch {
+		case p.Port != out.Port:
+		case r.kind == kindGRPCRoute && !speaksGRPC(p):
+			return fail("port", "backend-protocol", fmt.Sprintf("port %d of %s speaks HTTP/1.1, and gRPC needs HTTP/2", p.Port, key), "protocol: GRPC at the Workload's port")
+		default:
 			return out
 		}
 	}
-	return fail("port", "backend-port", fmt.Sprintf("%s has no port %d", key, *ref.Port), "")
+	return fail("port", "backend-port", fmt.Sprintf("%s has no port %d", key, out.Port), "")
 }

@@ -69,6 +69,7 @@ type compiler struct {
 	settings     []item[v1alpha1.GatewaySettings]
 	gateways     []item[gatewayv1.Gateway]
 	routes       []item[gatewayv1.HTTPRoute]
+	grpcRoutes   []item[gatewayv1.GRPCRoute]
 	grants       []item[gatewayv1.ReferenceGrant]
 
 	mesh item[v1alpha1.Mesh]
@@ -76,12 +77,12 @@ type compiler struct {
 	set  *policy.Set
 
 	certificateNames map[policy.Name]bool
-	issuerURLs       map[policy.Name]string
+	issuerURLs       map[policy.Name][]string
 	sockets          sockets
 	settingsByName   map[policy.Name]*settings
 	gatewayByName    map[policy.Name]*gateway
 	workloadByName   map[policy.Name]*workload
-	routeByName      map[policy.Name]*route
+	routeByName      map[routeKey]*route
 	attached         attachments
 }
 
@@ -119,6 +120,8 @@ func (c *compiler) add(o *manifests.Object) {
 		c.gateways = append(c.gateways, item[gatewayv1.Gateway]{o, v, name})
 	case *gatewayv1.HTTPRoute:
 		c.routes = append(c.routes, item[gatewayv1.HTTPRoute]{o, v, name})
+	case *gatewayv1.GRPCRoute:
+		c.grpcRoutes = append(c.grpcRoutes, item[gatewayv1.GRPCRoute]{o, v, name})
 	case *gatewayv1.ReferenceGrant:
 		c.grants = append(c.grants, item[gatewayv1.ReferenceGrant]{o, v, name})
 	default:

@@ -36,6 +36,7 @@ type section struct {
 	hostname string
 	certs    []policy.Name
 	hosts    map[string][]*candidate
+	attached []attachedRoute
 }
 
 func (s *section) name() string { return string(s.spec.Name) }

@@ -16,7 +16,7 @@ import (
 func (c *compiler) ruleCandidates(r *route, rule int) {
 	spec := &r.value.Spec.Rules[rule]
 	at := place{r.obj, fmt.Sprintf("spec.rules[%d]", rule)}
-	shared := policy.Route{Origin: policy.Origin{Kind: kindHTTPRoute, Name: r.name, Rule: r.ruleName(rule)}}
+	shared := policy.Route{Origin: policy.Origin{Kind: r.kind, Name: r.name, Rule: r.ruleName(rule)}}
 	if shared.Origin.Rule == "" {
 		shared.Origin.Rule = fmt.Sprintf("rules[%d]", rule)
 	}
@@ -32,7 +32,7 @@ func (c *compiler) ruleCandidates(r *route, rule int) {
 	}
 	for i := range matches {
 		x := &candidate{route: r, rule: rule, match: i, out: shared}
-		if !c.routeMatch(&x.out.Match, &matches[i], x.place()) {
+		if r.skipped[[2]int{rule, i}] || !c.routeMatch(&x.out.Match, &matches[i], x.place()) {
 			continue
 		}
 		if x.out.Match.PathKind != policy.PathPrefix && replacesPrefix(&x.out) {
@@ -153,6 +153,11 @@ func matchKey(m policy.RouteMatch, path string) string {
 // most query parameters; then the route's name and the order in the manifest.
 func byPrecedence(a, b *candidate) int {
 	x, y := &a.out.Match, &b.out.Match
+	if a.route.kind == kindGRPCRoute && b.route.kind == kindGRPCRoute {
+		if first := grpcPrecedence(a, b); first != 0 {
+			return first
+		}
+	}
 	return cmp.Or(
 		cmp.Compare(x.PathKind, y.PathKind),
 		cmp.Compare(len(b.path), len(a.path)),

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -97,10 +98,9 @@ func (c *compiler) policyIssuers(p *authPolicy, out *policy.Policy) {
 		return
 	}
 	byURL := make(map[string][]policy.Name)
-	names := p.value.Spec.Authentication.Issuers
-	for i, name := range names {
+	for i, name := range p.value.Spec.Authentication.Issuers {
 		n := policy.Name{Namespace: p.name.Namespace, Name: name}
-		url, ok := c.issuerURLs[n]
+		urls, ok := c.issuerURLs[n]
 		if !ok {
 			c.errorAt(place{p.obj, fmt.Sprintf("spec.authentication.issuers[%d]", i)}, "issuer-missing",
 				c.absent(ourKey(v1alpha1.KindTokenIssuer, n))+": the routes of this policy are denied",
@@ -108,24 +108,41 @@ func (c *compiler) policyIssuers(p *authPolicy, out *policy.Policy) {
 			out.MissingIssuers = append(out.MissingIssuers, n)
 			continue
 		}
-		if !slices.Contains(byURL[url], n) {
+		if slices.Contains(out.Issuers, n) {
+			continue
+		}
+		out.Issuers = append(out.Issuers, n)
+		for _, url := range urls {
 			byURL[url] = append(byURL[url], n)
-			out.Issuers = append(out.Issuers, n)
 		}
 	}
-	for url, same := range byURL {
+	c.ambiguousIssuers(p, out, byURL)
+	sortNames(out.Issuers)
+	sortNames(out.MissingIssuers)
+	out.MissingIssuers = slices.Compact(out.MissingIssuers)
+}
+
+// ambiguousIssuers reports once for all TokenIssuers that share an iss, by the first one that they share.
+func (c *compiler) ambiguousIssuers(p *authPolicy, out *policy.Policy, byURL map[string][]policy.Name) {
+	told := make(map[string]bool)
+	for _, url := range slices.Sorted(maps.Keys(byURL)) {
+		same := byURL[url]
 		if len(same) < 2 {
 			continue
 		}
 		sortNames(same)
-		c.errorAt(place{p.obj, "spec.authentication.issuers"}, "issuer-ambiguous",
-			fmt.Sprintf("%s and %s have the same issuer %s: the routes of this policy are denied", same[0], same[1], url), "list one of them")
+		names := make([]string, len(same))
+		for i, n := range same {
+			names[i] = n.String()
+		}
+		if text := strings.Join(names, " and "); !told[text] {
+			told[text] = true
+			c.errorAt(place{p.obj, "spec.authentication.issuers"}, "issuer-ambiguous",
+				fmt.Sprintf("%s have the same issuer %s: the routes of this policy are denied", text, url), "list one of them")
+		}
 		out.MissingIssuers = append(out.MissingIssuers, same...)
 		out.Issuers = slices.DeleteFunc(out.Issuers, func(n policy.Name) bool { return slices.Contains(same, n) })
 	}
-	sortNames(out.Issuers)
-	sortNames(out.MissingIssuers)
-	out.MissingIssuers = slices.Compact(out.MissingIssuers)
 }
 
 func sortNames(names []policy.Name) {
@@ -193,10 +210,10 @@ func (c *compiler) resolveTarget(p *authPolicy, ref *v1alpha1.PolicyTarget) (t t
 		if g, found = c.gatewayByName[t.name]; found {
 			sections = g.declared
 		}
-	case ref.Kind == kindHTTPRoute && ref.Group == gatewayv1.GroupName:
-		t.kind = policy.RouteLevel
+	case (ref.Kind == kindHTTPRoute || ref.Kind == kindGRPCRoute) && ref.Group == gatewayv1.GroupName:
+		t.kind, t.route = policy.RouteLevel, ref.Kind
 		var r *route
-		if r, found = c.routeByName[t.name]; found {
+		if r, found = c.routeByName[routeKey{ref.Kind, t.name}]; found {
 			for i := range r.value.Spec.Rules {
 				if name := r.ruleName(i); name != "" {
 					sections[name] = true

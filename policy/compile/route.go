@@ -10,11 +10,15 @@ import (
 	"github.com/credence-mesh/credence/policy"
 )
 
-// route is one HTTPRoute on its way into the Set.
+// route is one HTTPRoute or GRPCRoute on its way into the Set; value holds a GRPCRoute as what it means in HTTP.
 type route struct {
 	item[gatewayv1.HTTPRoute]
+	kind       string
 	candidates []*candidate
 	sections   []*section // that it is attached to
+	// grpc, of a GRPCRoute, is by rule and match; skipped are the matches that cannot be served.
+	grpc    [][]grpcMatch
+	skipped map[[2]int]bool
 }
 
 // ruleName is the name that a policy's sectionName can refer to; empty for none.
@@ -23,6 +27,12 @@ func (r *route) ruleName(rule int) string {
 		return string(*n)
 	}
 	return ""
+}
+
+// routeKey tells routes of both kinds apart.
+type routeKey struct {
+	kind string
+	name policy.Name
 }
 
 // candidate is one match of one rule, before it is known on which listeners and hosts it is served.
@@ -43,13 +53,20 @@ func (x *candidate) place() place {
 }
 
 func (c *compiler) useRoutes() {
-	c.routeByName = make(map[policy.Name]*route, len(c.routes))
+	c.routeByName = make(map[routeKey]*route, len(c.routes)+len(c.grpcRoutes))
+	all := make([]*route, 0, len(c.routes)+len(c.grpcRoutes))
 	for _, it := range c.routes {
-		r := &route{item: it}
-		for i := range it.value.Spec.Rules {
+		all = append(all, &route{item: it, kind: kindHTTPRoute})
+	}
+	for _, it := range c.grpcRoutes {
+		all = append(all, c.grpcRoute(it))
+	}
+	slices.SortFunc(all, byName)
+	for _, r := range all {
+		for i := range r.value.Spec.Rules {
 			c.ruleCandidates(r, i)
 		}
-		c.routeByName[it.name] = r
+		c.routeByName[routeKey{r.kind, r.name}] = r
 		c.attach(r)
 	}
 }
@@ -97,6 +114,12 @@ func (c *compiler) attachParent(r *route, g *gateway, ref *gatewayv1.ParentRefer
 		if len(hosts) == 0 || slices.Contains(r.sections, s) {
 			continue
 		}
+		if o := s.otherKind(r, hosts); o != nil {
+			c.errorAt(at, "route-conflict", fmt.Sprintf("%s is not served by listener %s of %s: %s has a host of its own there, and a host has one kind of routes",
+				r.obj.Key, s.name(), g.obj.Key, o.obj.Key), "give one of them other hostnames or another listener")
+			continue
+		}
+		s.attached = append(s.attached, attachedRoute{r, hosts})
 		r.sections = append(r.sections, s)
 		for _, h := range hosts {
 			s.hosts[h] = append(s.hosts[h], r.candidates...)
@@ -107,8 +130,8 @@ func (c *compiler) attachParent(r *route, g *gateway, ref *gatewayv1.ParentRefer
 		c.errorAt(at, "parent-missing", fmt.Sprintf("no listener in force of %s is the one that %s names", g.obj.Key, r.obj.Key),
 			"look at sectionName, port and the errors of the Gateway")
 	case !allowed:
-		c.errorAt(at, "parent-refused", fmt.Sprintf("no listener of %s lets routes of namespace %s in", g.obj.Key, r.name.Namespace),
-			"set allowedRoutes.namespaces.from: All at the listener")
+		c.errorAt(at, "parent-refused", fmt.Sprintf("no listener of %s lets %s in", g.obj.Key, r.obj.Key),
+			"set allowedRoutes.namespaces.from: All at the listener, and look at allowedRoutes.kinds")
 	case !served:
 		c.errorAt(place{r.obj, "spec.hostnames"}, "no-matching-hostname",
 			fmt.Sprintf("no hostname of %s is one that its listeners of %s serve", r.obj.Key, g.obj.Key), "look at the hostnames of the listeners")
@@ -122,7 +145,7 @@ func allows(s *section, r *route) bool {
 			from = *a.Namespaces.From
 		}
 		if len(a.Kinds) > 0 && !slices.ContainsFunc(a.Kinds, func(k gatewayv1.RouteGroupKind) bool {
-			return k.Kind == kindHTTPRoute && (k.Group == nil || *k.Group == gatewayv1.GroupName)
+			return string(k.Kind) == r.kind && (k.Group == nil || *k.Group == gatewayv1.GroupName)
 		}) {
 			return false
 		}
