@@ -85,8 +85,10 @@ func defaultTokenIssuer(s *TokenIssuerSpec) {
 	if s.Keys == nil {
 		s.Keys = &TokenKeys{Discovery: &KeyDiscovery{}}
 	}
-	s.Keys.UnknownKey = or(s.Keys.UnknownKey, UnknownKeyUnavailable)
-	orDuration(&s.Keys.MaxStale, DefaultMaxStale)
+	if s.Keys.URL != "" || s.Keys.Discovery != nil {
+		s.Keys.UnknownKey = or(s.Keys.UnknownKey, UnknownKeyUnavailable)
+		orDuration(&s.Keys.MaxStale, DefaultMaxStale)
+	}
 	orDuration(&s.Leeway, DefaultLeeway)
 	orDuration(&s.ExpLeeway, 0)
 	if s.Profile == ProfileATJWT {

@@ -257,11 +257,11 @@ func TestDefaults(t *testing.T) {
 		{new(v1alpha1.Certificate), "{selfSigned: {}}", "{selfSigned: {hosts: [localhost, 127.0.0.1, '::1']}}"},
 		{
 			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}}",
-			"{issuer: i, audiences: [a], keys: {file: f, maxStale: 24h0m0s, unknownKey: unavailable}, audienceFrom: aud, clientFrom: [azp, appid, cid, client_id], algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, maxLifetime: 24h0m0s, profile: at+jwt}",
+			"{issuer: i, audiences: [a], keys: {file: f}, audienceFrom: aud, clientFrom: [azp, appid, cid, client_id], algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, maxLifetime: 24h0m0s, profile: at+jwt}",
 		},
 		{
 			new(v1alpha1.TokenIssuer), "{issuer: i, audiences: [a], keys: {file: f}, profile: legacy}",
-			"{issuer: i, audiences: [a], keys: {file: f, maxStale: 24h0m0s, unknownKey: unavailable}, audienceFrom: aud, clientFrom: [azp, appid, cid, client_id], algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, profile: legacy}",
+			"{issuer: i, audiences: [a], keys: {file: f}, audienceFrom: aud, clientFrom: [azp, appid, cid, client_id], algorithms: [RS256, ES256, EdDSA], leeway: 30s, expLeeway: 0s, profile: legacy}",
 		},
 		{new(v1alpha1.AuthPolicy), "{targetRefs: [], rules: [{name: r}]}", "{targetRefs: [], rules: [{name: r, action: allow, mode: enforce}]}"},
 	} {

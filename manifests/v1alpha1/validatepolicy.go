@@ -196,8 +196,8 @@ func (c *checker) host(at, h string) {
 }
 
 func (c *checker) require(at string, r *RuleRequirement) {
-	if r.Scopes == nil && len(r.Claims) == 0 {
-		c.fail(at, "empty-value", "nothing is required", "remove it, or require scopes or claims")
+	if r.Scopes == nil && len(r.Claims) == 0 && r.Principal == "" {
+		c.fail(at, "empty-value", "nothing is required", "remove it, or require scopes, claims or principal")
 	}
 	if s := r.Scopes; s != nil {
 		if len(s.AllOf)+len(s.AnyOf) == 0 {
@@ -206,17 +206,11 @@ func (c *checker) require(at string, r *RuleRequirement) {
 		c.scopes(at+".scopes.allOf", s.AllOf)
 		c.scopes(at+".scopes.anyOf", s.AnyOf)
 	}
-	for i, cl := range r.Claims {
-		p := index(at+".claims", i)
-		if len(cl.Path) == 0 {
-			c.fail(p+".path", "required", "the path of a claim is required", "for example [realm_access, roles]")
-		}
-		for j, seg := range cl.Path {
-			c.required(index(p+".path", j), seg)
-		}
-		if len(cl.AnyOf) == 0 {
-			c.fail(p+".anyOf", "required", "at least one value is needed", "")
-		}
+	for i := range r.Claims {
+		c.claim(index(at+".claims", i), &r.Claims[i])
+	}
+	if r.Principal != "" {
+		c.oneOf(at+".principal", r.Principal, PrincipalUser, PrincipalService)
 	}
 }
 

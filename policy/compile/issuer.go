@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 const (
 	defaultLeeway      = 30 * time.Second
 	defaultMaxLifetime = 24 * time.Hour
+	defaultMaxStale    = 24 * time.Hour
 )
 
 // useCertificates fills Set.Certificates. A certificate that may not be used is left out: references to it dangle.
@@ -46,7 +49,7 @@ func (c *compiler) useCertificates() {
 // useIssuers fills Set.Issuers. An issuer that may not be used is left out: policies that name it cannot tell who the user is.
 func (c *compiler) useIssuers() {
 	c.set.Issuers = []policy.Issuer{}
-	c.issuerURLs = make(map[policy.Name]string)
+	c.issuerURLs = make(map[policy.Name][]string)
 	for _, it := range c.issuers {
 		if it.value.Spec.Keys != nil && it.value.Spec.Keys.Development != nil && !c.set.Mesh.Development {
 			c.unusable[it.obj.Key] = true
@@ -55,25 +58,20 @@ func (c *compiler) useIssuers() {
 				"set spec.keys.url or spec.keys.file, or Mesh spec.development: true on a test machine")
 			continue
 		}
-		c.issuerURLs[it.name] = it.value.Spec.Issuer
-		c.set.Issuers = append(c.set.Issuers, issuerValues(it))
+		out := issuerValues(it)
+		c.issuerURLs[it.name] = out.Issuers
+		c.set.Issuers = append(c.set.Issuers, out)
 	}
 }
 
 func issuerValues(it item[v1alpha1.TokenIssuer]) policy.Issuer {
 	s := &it.value.Spec
 	out := policy.Issuer{
-		Name: it.name, Issuers: sortedSet(append([]string{}, s.Issuer)), AudienceFrom: "aud", ClientFrom: append([]string{}, s.ClientFrom...),
-		Audiences: sortedSet(s.Audiences), Algorithms: sortedSet(s.Algorithms),
+		Name: it.name, Audiences: sortedSet(s.Audiences), AudienceFrom: cmp.Or(s.AudienceFrom, "aud"), Algorithms: sortedSet(s.Algorithms),
 		Leeway: durationOr(s.Leeway, defaultLeeway), ExpLeeway: durationOr(s.ExpLeeway, 0),
-		Profile: policy.StrictAccessToken,
+		Profile: profileOf(s.Profile), ClientFrom: append([]string{}, s.ClientFrom...), Keys: keySource(s),
 	}
-	if k := s.Keys; k != nil {
-		out.Keys = policy.KeySource{Inline: k.Inline, File: k.File, URL: k.URL, Development: k.Development != nil}
-	}
-	if s.Profile == v1alpha1.ProfileLegacy {
-		out.Profile = policy.LegacyAccessToken
-	}
+	out.Issuers, out.Tenant = issuersOf(s)
 	if len(out.ClientFrom) == 0 {
 		out.ClientFrom = []string{"azp", "appid", "cid", "client_id"}
 	}
@@ -84,6 +82,83 @@ func issuerValues(it item[v1alpha1.TokenIssuer]) policy.Issuer {
 		out.MaxLifetime = defaultMaxLifetime
 	}
 	out.MaxLifetime = durationOr(s.MaxLifetime, out.MaxLifetime)
+	for i := range s.ServiceMarkers {
+		if mark, ok := claimOf(&s.ServiceMarkers[i]); ok {
+			out.ServiceMarkers = append(out.ServiceMarkers, mark)
+		}
+	}
+	return out
+}
+
+func profileOf(name string) policy.Profile {
+	switch name {
+	case v1alpha1.ProfileLegacy:
+		return policy.LegacyAccessToken
+	case v1alpha1.ProfileIDToken:
+		return policy.IDToken
+	}
+	return policy.StrictAccessToken
+}
+
+// issuersOf are the exact iss, sorted; with a template the claim that must say the same, value by value.
+func issuersOf(s *v1alpha1.TokenIssuerSpec) ([]string, *policy.Tenant) {
+	switch {
+	case s.Issuer != "":
+		return []string{s.Issuer}, nil
+	case len(s.Issuers) > 0:
+		return sortedSet(s.Issuers), nil
+	case s.IssuerTemplate != nil:
+		return expand(s.IssuerTemplate)
+	case s.Keys != nil && s.Keys.Discovery != nil:
+		if iss, ok := v1alpha1.IssuerOf(s.Keys.Discovery.URL); ok {
+			return []string{iss}, nil
+		}
+	}
+	return []string{}, nil
+}
+
+func expand(t *v1alpha1.IssuerTemplate) ([]string, *policy.Tenant) {
+	before, variable, after, ok := t.Split()
+	if !ok {
+		return []string{}, nil
+	}
+	byIssuer := make(map[string]string, len(t.Values))
+	for _, v := range t.Values {
+		byIssuer[before+v+after] = v
+	}
+	issuers, tenant := slices.Sorted(maps.Keys(byIssuer)), &policy.Tenant{Path: append([]string{}, t.Claim...)}
+	if len(tenant.Path) == 0 {
+		tenant.Path = []string{variable}
+	}
+	for _, iss := range issuers {
+		tenant.Values = append(tenant.Values, byIssuer[iss])
+	}
+	return issuers, tenant
+}
+
+func keySource(s *v1alpha1.TokenIssuerSpec) policy.KeySource {
+	k := s.Keys
+	if k == nil {
+		k = &v1alpha1.TokenKeys{Discovery: &v1alpha1.KeyDiscovery{}}
+	}
+	out := policy.KeySource{Inline: k.Inline, File: k.File, URL: k.URL, Development: k.Development != nil}
+	if k.URL == "" && k.Discovery == nil {
+		return out
+	}
+	out.CAFile, out.BearerTokenFile, out.Insecure = k.CAFile, k.BearerTokenFile, k.InsecureTransport
+	out.MaxStale = durationOr(k.MaxStale, defaultMaxStale)
+	if k.UnknownKey == v1alpha1.UnknownKeyUnauthorized {
+		out.UnknownKey = policy.UnknownKeyUnauthorized
+	}
+	if d := k.Discovery; d != nil {
+		out.Discovery = d.URL
+		switch iss, ok := v1alpha1.IssuerOf(d.URL); {
+		case d.URL == "" && s.Issuer != "":
+			out.Discovery, out.DiscoveryIssuer = v1alpha1.DiscoveryURL(s.Issuer), s.Issuer
+		case s.Issuer == "" && len(s.Issuers) == 0 && s.IssuerTemplate == nil && ok:
+			out.DiscoveryIssuer = iss
+		}
+	}
 	return out
 }
 

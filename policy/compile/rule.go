@@ -52,8 +52,8 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 			out.To = append(out.To, op)
 		}
 	}
-	requirement(&out, in.Require)
-	if (len(in.From) > 0 && len(out.From) == 0) || (len(in.To) > 0 && len(out.To) == 0) {
+	required := c.require(&out, in.Require, at.at("require"))
+	if !required || (len(in.From) > 0 && len(out.From) == 0) || (len(in.To) > 0 && len(out.To) == 0) {
 		c.warnAt(at, "rule-never-matches", fmt.Sprintf("rule %s of %s can never match: nothing that it names is there", in.Name, p.obj.Key), "")
 		return out, false
 	}
@@ -179,9 +179,10 @@ func pathPattern(text string) (policy.PathPattern, error) {
 	return out, nil
 }
 
-func requirement(out *policy.Rule, in *v1alpha1.RuleRequirement) {
+// require compiles what the token must hold. What can't be read makes a deny rule hold for more, and an allow rule for nobody (false).
+func (c *compiler) require(out *policy.Rule, in *v1alpha1.RuleRequirement, at place) bool {
 	if in == nil {
-		return
+		return true
 	}
 	if in.Scopes != nil {
 		if len(in.Scopes.AllOf) > 0 {
@@ -191,12 +192,34 @@ func requirement(out *policy.Rule, in *v1alpha1.RuleRequirement) {
 			out.AnyScopes = sortedSet(in.Scopes.AnyOf)
 		}
 	}
-	for _, claim := range in.Claims {
-		out.Claims = append(out.Claims, policy.Claim{
-			Path: append([]string{}, claim.Path...), AnyOf: append([]string{}, claim.AnyOf...),
-		})
+	good := true
+	for i := range in.Claims {
+		claim, ok := claimOf(&in.Claims[i])
+		if !ok {
+			c.errorAt(at.at("claims[%d]", i), "claim", "the claim has no path that can be read: an allow rule holds for nobody, a deny rule looks past it",
+				"for example path: [realm_access, roles]")
+			good = false
+			continue
+		}
+		out.Claims = append(out.Claims, claim)
 	}
-	if len(out.AllScopes)+len(out.AnyScopes)+len(out.Claims) > 0 {
+	switch in.Principal {
+	case "":
+	case v1alpha1.PrincipalUser:
+		out.Principal = policy.UserPrincipal
+	case v1alpha1.PrincipalService:
+		out.Principal = policy.ServicePrincipal
+	default:
+		c.errorAt(at.at("principal"), "principal", fmt.Sprintf("%q is neither: an allow rule holds for nobody, a deny rule for both", in.Principal), "user or service")
+		good = false
+	}
+	if len(out.AllScopes)+len(out.AnyScopes)+len(in.Claims) > 0 || in.Principal != "" {
 		out.NeedsUser = true
 	}
+	return good || out.Action == policy.Deny
+}
+
+func claimOf(in *v1alpha1.ClaimRequirement) (policy.Claim, bool) {
+	path, err := in.Segments()
+	return policy.Claim{Path: path, AnyOf: append([]string{}, in.AnyOf...)}, err == nil && len(path) > 0
 }
