@@ -19,18 +19,18 @@ func (t *translation) gateway(proxy policy.ProxyID) bool {
 		return false
 	}
 	g := &t.set.Gateways[i]
-	t.self = g.SPIFFEID
+	t.self, t.settings = g.SPIFFEID, g.Settings
 	for j := range g.Listeners {
-		t.gatewayListener(g.Name, &g.Listeners[j])
+		t.gatewayListener(g, &g.Listeners[j])
 	}
 	t.destinations()
 	return true
 }
 
-func (t *translation) gatewayListener(gateway policy.Name, l *policy.Listener) {
+func (t *translation) gatewayListener(g *policy.Gateway, l *policy.Listener) {
 	addr, err := netip.ParseAddr(l.Address)
 	if err != nil {
-		t.fail("Gateway %s: listener address %q: %w", gateway, l.Address, err)
+		t.fail("Gateway %s: listener address %q: %w", g.Name, l.Address, err)
 		return
 	}
 	ap := netip.AddrPortFrom(addr, l.Port)
@@ -42,13 +42,13 @@ func (t *translation) gatewayListener(gateway policy.Name, l *policy.Listener) {
 			hosts = append(hosts, t.sectionHosts(l, &l.Sections[i])...)
 		}
 		t.addRoutes(name, hosts, true)
-		t.addListener(listener(name, socketAddress(ap), corev3.TrafficDirection_UNSPECIFIED, chain(name, t.manager(fromOutside, name, name))))
+		t.addListener(listener(name, socketAddress(ap), corev3.TrafficDirection_UNSPECIFIED, t.chains(func(m manners) *listenerv3.FilterChain {
+			return chain(name, t.manager(m, name, name))
+		})...))
 	case policy.HTTPS:
 		var chains []*listenerv3.FilterChain
 		for i := range l.Sections {
-			if c := t.secureSection(name, l, &l.Sections[i]); c != nil {
-				chains = append(chains, c)
-			}
+			chains = append(chains, t.secureSection(name, l, &l.Sections[i])...)
 		}
 		// Without any certificate no client can be served: the port stays closed.
 		if len(chains) == 0 {
@@ -58,12 +58,23 @@ func (t *translation) gatewayListener(gateway policy.Name, l *policy.Listener) {
 		t.inspectTLS(out)
 		t.addListener(out)
 	default:
-		t.fail("Gateway %s: listener %s: protocol %d", gateway, name, l.Protocol)
+		t.fail("Gateway %s: listener %s: protocol %d", g.Name, name, l.Protocol)
 	}
 }
 
-// secureSection is the filter chain of one HTTPS section, chosen by server name; nil where none of its certificates exists.
-func (t *translation) secureSection(name string, l *policy.Listener, s *policy.Section) *listenerv3.FilterChain {
+// chains makes a filter chain, and the one for trusted proxies before it where there are some.
+func (t *translation) chains(build func(manners) *listenerv3.FilterChain) []*listenerv3.FilterChain {
+	m := manners{side: fromOutside, settings: t.settings}
+	all := []*listenerv3.FilterChain{build(m)}
+	if trusted := t.trusted(&t.settings); len(trusted) > 0 {
+		m.front = true
+		all = append([]*listenerv3.FilterChain{frontChain(build(m), trusted)}, all...)
+	}
+	return all
+}
+
+// secureSection are the filter chains of one HTTPS section, chosen by server name; none where none of its certificates exists.
+func (t *translation) secureSection(name string, l *policy.Listener, s *policy.Section) []*listenerv3.FilterChain {
 	var certificates []policy.Name
 	for _, c := range s.Certificates {
 		if t.certificates[c] && !slices.Contains(certificates, c) {
@@ -75,11 +86,13 @@ func (t *translation) secureSection(name string, l *policy.Listener, s *policy.S
 	}
 	routes := name + "/" + s.Name
 	t.addRoutes(routes, t.sectionHosts(l, s), true)
-	c := secureChain(s.Name, t.manager(fromOutside, routes, routes), t.gatewayTLS(certificates))
-	if s.Hostname != "" {
-		c.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: []string{s.Hostname}}
-	}
-	return c
+	return t.chains(func(m manners) *listenerv3.FilterChain {
+		c := secureChain(s.Name, t.manager(m, routes, routes), t.gatewayTLS(certificates))
+		if s.Hostname != "" {
+			c.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: []string{s.Hostname}}
+		}
+		return c
+	})
 }
 
 // sectionHosts are the virtual hosts of one section. A host belongs to the section of the listener with the most specific hostname that

@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"strings"
+
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -11,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/credence-mesh/credence/policy"
 )
 
 const (
@@ -44,17 +48,37 @@ func withoutPrefix(prefix string) *mutationv3.HeaderMutation {
 
 // mutations remove every header that could pass for something that we or Envoy say. They run before routing and Check: a removal at the
 // route would run after ext_authz and take our own headers.
-func (s side) mutations() []*mutationv3.HeaderMutation {
-	ms := []*mutationv3.HeaderMutation{
-		withoutPrefix("x-credence-"), withoutPrefix("x-envoy-"),
-		without("txn-token"), without("proxy-authorization"),
+func (s *manners) mutations() []*mutationv3.HeaderMutation {
+	names := []string{
+		"x-credence-", "x-envoy-", "txn-token", "proxy-authorization",
 		// A framework that honours one of these would run another method, or another path, than the one that was judged.
-		without("x-http-method-override"), without("x-http-method"), without("x-method-override"),
-		without("x-original-url"), without("x-rewrite-url"),
+		"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
 	}
-	if s == fromOutside {
+	switch {
+	case s.side != fromOutside:
+	case s.believed():
+		// A front proxy says where the client is and what it asked for, never who the user is, nor what is to be done instead.
+		names = append(names, "forwarded", "x-real-ip", "x-forwarded-client-cert", "x-forwarded-user", "x-forwarded-email",
+			"x-forwarded-groups", "x-forwarded-preferred-username", "x-forwarded-access-token", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-path")
+	default:
 		// The gateway's Envoy writes these anew; inside the mesh they are a gateway's word.
-		ms = append(ms, withoutPrefix("x-forwarded-"), without("forwarded"), without("x-real-ip"))
+		names = append(names, "x-forwarded-", "forwarded", "x-real-ip")
+	}
+	var ms []*mutationv3.HeaderMutation
+	for _, n := range names {
+		if strings.HasSuffix(n, "-") {
+			ms = append(ms, withoutPrefix(n))
+			continue
+		}
+		ms = append(ms, without(n))
+	}
+	if s.settings.Underscores == policy.UnderscoresKept {
+		// Frameworks map "_" to "-": these would be taken for the headers above, or for what frames a message.
+		for _, n := range append(names, "x-forwarded-", "content-length", "transfer-encoding") {
+			if strings.Contains(n, "-") {
+				ms = append(ms, lookalike(n))
+			}
+		}
 	}
 	return ms
 }
@@ -76,22 +100,21 @@ func (t *translation) httpFilter(name string, config proto.Message) *hcmv3.HttpF
 }
 
 // manager is the network filter that serves HTTP with the route configuration of the given name.
-func (t *translation) manager(s side, listener, routes string) *listenerv3.Filter {
+func (t *translation) manager(s manners, listener, routes string) *listenerv3.Filter {
 	m := &hcmv3.HttpConnectionManager{
 		StatPrefix: listener,
 		CodecType:  hcmv3.HttpConnectionManager_AUTO,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			ConfigSource: adsSource(), RouteConfigName: routes,
 		}},
-		HttpFilters: t.httpFilters(s),
+		HttpFilters: t.httpFilters(s.side),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
 			Name: earlyHeaderMutation, TypedConfig: t.pack(&earlyv3.HeaderMutation{Mutations: s.mutations()}),
 		}},
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout:     durationpb.New(connectionIdle),
-			MaxHeadersCount: wrapperspb.UInt32(headersCount),
-			// Frameworks map "_" to "-": x_credence_subject would be ours. Refusing would break clients whose tracing headers have them.
-			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
+			IdleTimeout:                  durationpb.New(orDefault(s.settings.ConnectionIdle, connectionIdle)),
+			MaxHeadersCount:              wrapperspb.UInt32(headersCount),
+			HeadersWithUnderscoresAction: s.underscores(),
 		},
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
 			MaxConcurrentStreams:        wrapperspb.UInt32(http2Streams),
@@ -101,36 +124,37 @@ func (t *translation) manager(s side, listener, routes string) *listenerv3.Filte
 			AllowConnect: true,
 		},
 		MaxRequestHeadersKb:   wrapperspb.UInt32(headersKB),
-		StreamIdleTimeout:     durationpb.New(streamIdle),
+		StreamIdleTimeout:     durationpb.New(orDefault(s.settings.StreamIdle, streamIdle)),
 		RequestHeadersTimeout: durationpb.New(requestHeadersTimeout),
 		UpgradeConfigs:        []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		AccessLog:             t.accessLog(listener),
 		// A client's x-forwarded-client-cert is dropped everywhere, in clear text too.
 		ForwardClientCertDetails:    hcmv3.HttpConnectionManager_SANITIZE_SET,
 		SetCurrentClientCertDetails: &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true},
-		UseRemoteAddress:            wrapperspb.Bool(s == fromOutside),
 	}
-	t.believe(s, m)
+	t.clientAddress(&s, m)
+	t.health(&s, m)
+	t.believe(&s, m)
 	return &listenerv3.Filter{Name: managerFilter, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: t.pack(m)}}
 }
 
 // believe sets what differs by side.
-func (t *translation) believe(s side, m *hcmv3.HttpConnectionManager) {
+func (t *translation) believe(s *manners, m *hcmv3.HttpConnectionManager) {
 	life := lifetimesOf(t.set.Mesh.SVIDTTL)
 	common := m.GetCommonHttpProtocolOptions()
-	switch s {
+	switch s.side {
 	case fromOutside:
-		common.MaxStreamDuration = durationpb.New(gatewayStreamCap)
+		common.MaxStreamDuration = durationpb.New(orDefault(s.settings.StreamCap, gatewayStreamCap))
 		// One dot; "a.test." is the host a.test.
 		m.StripTrailingHostDot = true
-		normalise(m)
+		normalise(m, s.settings.Paths)
 	case fromMesh:
 		common.MaxStreamDuration = durationpb.New(life.stream)
 		common.MaxConnectionDuration = durationpb.New(life.downstream)
 		m.DrainTimeout = durationpb.New(life.drain)
 		m.Http2ProtocolOptions.MaxConcurrentStreams = wrapperspb.UInt32(meshStreams)
 		m.Http2ProtocolOptions.InitialConnectionWindowSize = wrapperspb.UInt32(meshConnectionWindow)
-		normalise(m)
+		normalise(m, s.settings.Paths)
 	case fromApplication:
 		// Paths are left as the application wrote them: no route depends on them, and a second normalisation can read another path
 		// than the first ("/a/.%2e;/b"). The receiver normalises once and judges what it forwards.
@@ -140,9 +164,12 @@ func (t *translation) believe(s side, m *hcmv3.HttpConnectionManager) {
 }
 
 // normalise makes the path that is routed, the path that Check sees and the path that goes upstream one and the same.
-func normalise(m *hcmv3.HttpConnectionManager) {
+func normalise(m *hcmv3.HttpConnectionManager, rules policy.PathRules) {
 	m.NormalizePath = wrapperspb.Bool(true)
-	m.MergeSlashes = true
+	m.MergeSlashes = !rules.KeepEmptySegments
 	// %2F and %5C: two readers see two paths. The redirecting alternative answers without a Check.
 	m.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_REJECT_REQUEST
+	if rules.KeepEscapedSlashes {
+		m.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_KEEP_UNCHANGED
+	}
 }

@@ -9,7 +9,7 @@ import (
 // redirect answers with a Location (Gateway API HTTPRequestRedirectFilter).
 func (t *translation) redirect(l *policy.Listener, out *routev3.Route, r *policy.Route) {
 	d := r.Redirect
-	a := &routev3.RedirectAction{HostRedirect: d.Host, PortRedirect: uint32(redirectPort(l, d))}
+	a := &routev3.RedirectAction{HostRedirect: d.Host, PortRedirect: uint32(t.redirectPort(l, d))}
 	if d.Scheme != "" {
 		a.SchemeRewriteSpecifier = &routev3.RedirectAction_SchemeRedirect{SchemeRedirect: d.Scheme}
 	}
@@ -39,7 +39,7 @@ func (t *translation) redirect(l *policy.Listener, out *routev3.Route, r *policy
 
 // redirectPort is the port of the Location by Gateway API's rules; 0 leaves what Envoy makes of the host: a new host stands alone, the
 // client's own Host keeps its port unless the scheme changes and it was the old scheme's.
-func redirectPort(l *policy.Listener, d *policy.Redirect) uint16 {
+func (t *translation) redirectPort(l *policy.Listener, d *policy.Redirect) uint16 {
 	scheme, listening := d.Scheme, "http"
 	if l.Protocol == policy.HTTPS {
 		listening = "https"
@@ -52,6 +52,8 @@ func redirectPort(l *policy.Listener, d *policy.Redirect) uint16 {
 	case port != 0:
 	case d.Scheme != "":
 		port = wellKnown(d.Scheme)
+	case t.settings.Fronted():
+		return 0 // clients know the port of the proxy before the gateway, not the listener's
 	default:
 		port = l.Port
 	}

@@ -93,6 +93,8 @@ type translation struct {
 	paths Paths
 	// self is the SPIFFE ID of the proxy: the name of its own secret.
 	self string
+	// settings of the gateway; zero for a sidecar.
+	settings policy.GatewaySettings
 
 	workloads    map[policy.Name]*policy.Workload
 	certificates map[policy.Name]bool

@@ -61,7 +61,7 @@ func (t *translation) inbound(w *policy.Workload, p *policy.Port) {
 		TypedPerFilterConfig: t.judged(p.Route),
 	}}}}, true)
 	t.addListener(listener(name, socketAddress(ap), corev3.TrafficDirection_INBOUND,
-		secureChain(p.Name, t.manager(fromMesh, name, name), t.inboundTLS())))
+		secureChain(p.Name, t.manager(t.behind(w, p), name, name), t.inboundTLS())))
 }
 
 var errNoSocketDir = errors.New("the directory of its sockets is not known")
@@ -103,7 +103,7 @@ func (t *translation) outbound(w *policy.Workload) {
 	}
 	t.addRoutes(OutboundName, t.services(w.Name.Namespace), false)
 	t.addListener(listener(OutboundName, address, corev3.TrafficDirection_OUTBOUND,
-		chain(OutboundName, t.manager(fromApplication, OutboundName, OutboundName))))
+		chain(OutboundName, t.manager(manners{side: fromApplication}, OutboundName, OutboundName))))
 }
 
 // services are the virtual hosts of all ports of all workloads, as seen from a namespace.
