@@ -92,15 +92,15 @@ func TestFileTellsWhatIsWrongAndWhere(t *testing.T) {
 		{"unsupported values of the Gateway API", gateway("HTTPRoute", `  parentRefs: [{name: edge}]
   hostnames: ["a:80"]
   rules:
-    - matches: [{path: {type: RegularExpression, value: "/a.*"}}, {path: {value: /a//b}, method: get}]
+    - matches: [{path: {type: Regex, value: "/a.*"}}, {path: {value: /a//b}, method: get}]
       backendRefs:
         - {name: web, port: 80}
         - {group: credence.mesh, kind: Workload, name: web, port: 80, weight: -1}
 `), []string{
 			`m.yaml:6:15: error: spec.hostnames[0]: "a:80" is not a hostname [invalid-host] (leave the port out: ports are ignored in matching)`,
-			`m.yaml:8:25: error: spec.rules[0].matches[0].path.type: "RegularExpression" is not supported [unsupported-value] (supported: Exact, PathPrefix)`,
-			`m.yaml:8:75: error: spec.rules[0].matches[1].path.value: "/a//b" contains "//" [invalid-path] (no request has such a path once it is normalised)`,
-			`m.yaml:8:90: error: spec.rules[0].matches[1].method: "get" is not supported [unsupported-value] (supported: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH)`,
+			`m.yaml:8:25: error: spec.rules[0].matches[0].path.type: "Regex" is not supported [unsupported-value] (supported: Exact, PathPrefix, RegularExpression)`,
+			`m.yaml:8:63: error: spec.rules[0].matches[1].path.value: "/a//b" contains "//" [invalid-path] (no request has such a path once it is normalised)`,
+			`m.yaml:8:78: error: spec.rules[0].matches[1].method: "get" is not supported [unsupported-value] (supported: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH)`,
 			`m.yaml:10:11: error: spec.rules[0].backendRefs[0]: a backend of kind Service exists only in Kubernetes [unsupported-reference] (kind: Workload, group: credence.mesh)`,
 			`m.yaml:11:71: error: spec.rules[0].backendRefs[1].weight: -1 is out of range [out-of-range] (from 0 to 1000000)`,
 		}, []string{"HTTPRoute default/x"}},

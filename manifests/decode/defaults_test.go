@@ -118,9 +118,10 @@ func TestDefaultsAreThoseOfTheCRDs(t *testing.T) {
 			gateway("HTTPRoute", "  parentRefs: [{name: a}]\n  rules:\n    - {name: r}\n    - matches: [{method: GET}, {path: {value: /a}}, {path: {type: Exact, value: /b}}, {path: {}}]\n"+
 				"    - matches: [{headers: [{name: a, value: b}], queryParams: [{name: a, value: b}]}]\n"+
 				"      backendRefs: [{group: credence.mesh, kind: Workload, name: w, port: 80}]\n"+
-				"    - filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]\n"),
+				"    - filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]\n"+
+				"    - filters: [{type: CORS, cors: {allowOrigins: [https://a.test]}}]\n"),
 		}, []string{
-			".spec.rules[].backendRefs[].filters", ".spec.rules[].filters[].cors", ".spec.rules[].filters[].requestMirror",
+			".spec.rules[].backendRefs[].filters", ".spec.rules[].filters[].requestMirror",
 			".spec.rules[].filters[].externalAuth", ".spec.rules[].filters[].extensionRef",
 			// The default is a Service, which is refused: TestFileTellsWhatIsWrongAndWhere/unsupported_values_of_the_Gateway_API.
 			".spec.rules[].backendRefs[].group", ".spec.rules[].backendRefs[].kind",

@@ -50,6 +50,9 @@ func defaultRoute(r *gatewayv1.HTTPRoute) {
 			if rr := rule.Filters[j].RequestRedirect; rr != nil {
 				unset(&rr.StatusCode, 302)
 			}
+			if cors := rule.Filters[j].CORS; cors != nil && cors.MaxAge == 0 {
+				cors.MaxAge = 5
+			}
 		}
 	}
 }

@@ -74,6 +74,8 @@ const routeFields = `hostnames
 	rules.filters.requestRedirect.path rules.filters.requestRedirect.path.type rules.filters.requestRedirect.path.replaceFullPath
 	rules.filters.requestRedirect.path.replacePrefixMatch rules.filters.requestRedirect.port rules.filters.requestRedirect.statusCode
 	rules.filters.urlRewrite rules.filters.urlRewrite.hostname rules.filters.urlRewrite.path rules.filters.urlRewrite.path.type
-	rules.filters.urlRewrite.path.replaceFullPath rules.filters.urlRewrite.path.replacePrefixMatch`
+	rules.filters.urlRewrite.path.replaceFullPath rules.filters.urlRewrite.path.replacePrefixMatch
+	rules.filters.cors rules.filters.cors.allowOrigins rules.filters.cors.allowCredentials rules.filters.cors.allowMethods
+	rules.filters.cors.allowHeaders rules.filters.cors.exposeHeaders rules.filters.cors.maxAge`
 
 const grantFields = `from from.group from.kind from.namespace to to.group to.kind to.name`

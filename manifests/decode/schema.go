@@ -245,7 +245,8 @@ func (w *walker) integer(v *value, t reflect.Type, at spot) {
 		n, err := strconv.ParseUint(v.text, 10, 64)
 		fits = err == nil && !zero.OverflowUint(n)
 	}
-	if !fits {
+	// A zero that is written is no default: what is decoded later cannot tell the two apart.
+	if !fits || at.plain == corsMaxAge && strings.Trim(v.text, "-0") == "" {
 		w.fail(v.pos, "out-of-range", fmt.Sprintf("%s: %s is out of range", at.path, v.text), "")
 	}
 }

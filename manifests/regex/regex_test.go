@@ -1,4 +1,4 @@
-package compile_test
+package regex_test
 
 import (
 	"regexp"
@@ -7,10 +7,10 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/credence-mesh/credence/policy/compile"
+	"github.com/credence-mesh/credence/manifests/regex"
 )
 
-func TestRegexRefused(t *testing.T) {
+func TestRefused(t *testing.T) {
 	for _, pattern := range []string{
 		"", "(", "a)(b", "[a", `a\`, "*a", "a**", "a{1001}", "(a{500}){500}", "((a{20}){20}){20}", // broken, or too many
 		"/é", "/\xff", "a\nb", "\x00", // not printable ASCII
@@ -19,38 +19,38 @@ func TestRegexRefused(t *testing.T) {
 		`\x{e9}`, `\xe9`, `[\x{100}-\x{200}]`, // beyond ASCII
 		strings.Repeat("a", 1025), "([a-z]{3}x){700}",
 	} {
-		if err := compile.CheckRegex(pattern); err == nil {
+		if err := regex.Check(pattern); err == nil {
 			t.Errorf("%.40q is taken", pattern)
 		}
-		if _, err := compile.ASCIIRegex(pattern); err == nil {
+		if _, err := regex.ASCII(pattern); err == nil {
 			t.Errorf("%.40q is taken for headers", pattern)
 		}
 	}
 }
 
-func TestRegexTaken(t *testing.T) {
+func TestTaken(t *testing.T) {
 	for _, pattern := range []string{
 		`/`, `/api/v[0-9]+/.*`, `/(a|b)/(?:c|d)?`, `(?i)/Admin`, `/[^/]+/x`, `\.\*\/\-\_\%`, `\d\D\s\S\w\W\b\B\A\z`, `a{1000}`, `[[:alpha:]]`,
 		`(?P<name>a)`, `(?s).`, `(?m)^a$`, `(?U)a+`, `\x41\x{42}`, strings.Repeat("@", 1024),
 	} {
-		if err := compile.CheckRegex(pattern); err != nil {
+		if err := regex.Check(pattern); err != nil {
 			t.Errorf("%.40q: %v", pattern, err)
 		}
 	}
 }
 
 // What asciiRegex makes matches the same ASCII texts, and no other.
-func TestASCIIRegexSameOnASCII(t *testing.T) {
+func TestASCIISameOnASCII(t *testing.T) {
 	patterns := []string{
 		`.*`, `[^a]*`, `(?i)kiss`, `(?i:k)*`, `(?i)s+|x`, `\D+`, `\W`, `(?s).+b`, `a?(?i:Bk)$`, `^(?m:^a$)`, `\S{2,3}`, `(?i)[^k]`, `\b.\B.*`, `(?U)a.*?b`,
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		pattern := rapid.SampledFrom(patterns).Draw(rt, "pattern")
-		narrow, err := compile.ASCIIRegex(pattern)
+		narrow, err := regex.ASCII(pattern)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if err := compile.CheckRegex(narrow); err != nil {
+		if err := regex.Check(narrow); err != nil {
 			rt.Errorf("%q becomes %q: %v", pattern, narrow, err)
 		}
 		before, after := whole(pattern), whole(narrow)
