@@ -89,13 +89,22 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		return status.Error(codes.Unavailable, "no configuration has been published yet")
 	}
 	attributes := req.GetAttributes()
-	c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])
 	var verifier Verifier
-	if c.route, verifier = st.route(c.routeID, proxy, c.started); c.route == nil {
-		c.outcome = outcome{kind: forbidden, reason: reasonRoute}
-		return alive(ctx)
+	if s.byLookup == nil {
+		c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])
+		if c.route, verifier = st.route(c.routeID, proxy, c.started); c.route == nil {
+			c.outcome = outcome{kind: forbidden, reason: reasonRoute}
+			return alive(ctx)
+		}
 	}
-	facts, raw, ok := s.read(attributes, st, c)
+	t, ok := canonical(attributes.GetRequest().GetHttp(), c)
+	if ok && s.byLookup != nil {
+		verifier, ok = s.lookup(attributes, st, &t, c)
+	}
+	if err := alive(ctx); err != nil || !ok {
+		return err
+	}
+	facts, raw, ok := s.read(attributes, st, &t, c)
 	if err := alive(ctx); err != nil || !ok {
 		return err
 	}
@@ -110,38 +119,47 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 	return alive(ctx)
 }
 
-// read makes the canonical request, its one credential and its peer. With ok false the outcome says why not.
-func (s *Server) read(a *authv3.AttributeContext, st *state, c *check) (facts decide.Facts, raw string, ok bool) {
+// canonical makes the canonical request. With ok false the outcome says why there is none.
+func canonical(http *authv3.AttributeContext_HttpRequest, c *check) (t target, ok bool) {
+	refuse := func(reason string) (target, bool) {
+		c.outcome = outcome{kind: badRequest, reason: reason}
+		return target{}, false
+	}
+	t, reason := parseTarget(http.GetPath())
+	c.path = t.path
+	if !validMethod(http.GetMethod()) {
+		return refuse(reasonMethod)
+	}
+	c.method = http.GetMethod()
+	host, valid := parseHost(http.GetHost())
+	if !valid {
+		return refuse(reasonHost)
+	}
+	c.host = host
+	if reason != "" {
+		return refuse(reason)
+	}
+	return t, true
+}
+
+// read takes the one credential and the peer, and has all facts but the user. With ok false the outcome says why not.
+func (s *Server) read(a *authv3.AttributeContext, st *state, t *target, c *check) (facts decide.Facts, raw string, ok bool) {
 	http := a.GetRequest().GetHttp()
 	refuse := func(o outcome) (decide.Facts, string, bool) {
 		c.outcome = o
 		return decide.Facts{}, "", false
 	}
-	t, reason := parseTarget(http.GetPath())
-	c.path = t.path
-	if !validMethod(http.GetMethod()) {
-		return refuse(outcome{kind: badRequest, reason: reasonMethod})
-	}
-	c.method = http.GetMethod()
-	host, valid := parseHost(http.GetHost())
-	if !valid {
-		return refuse(outcome{kind: badRequest, reason: reasonHost})
-	}
-	c.host = host
-	if reason != "" {
-		return refuse(outcome{kind: badRequest, reason: reason})
-	}
-	raw, reason = bearer(authorizations(http), t.query, c.route.ReadsToken())
+	raw, reason := bearer(authorizations(http), t.query, c.route.ReadsToken())
 	if reason != "" {
 		return refuse(outcome{kind: badRequest, reason: reason, oauth: "invalid_request"})
 	}
 	source := a.GetSource()
-	peer, reason, err := s.peers.id(source.GetCertificate(), source.GetPrincipal(), st.trust)
+	peer, reason, err := s.peerOf(source, st.trust)
 	if reason != "" {
 		return refuse(outcome{kind: forbidden, reason: reason, err: err})
 	}
 	c.peer = peer
-	return decide.Facts{Peer: peer, Method: c.method, Host: host, Segments: t.segments, Slash: t.slash}, raw, true
+	return decide.Facts{Peer: peer, Method: c.method, Host: c.host, Segments: t.segments, Slash: t.slash}, raw, true
 }
 
 // verify has the token verified. A credential that is presented where one is read must be good, also where nobody needs it.

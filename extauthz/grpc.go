@@ -23,6 +23,11 @@ const (
 // ServerOptions are the options of a gRPC server for Check: limits, workers, a decoder that reads no more than a Check does, and the guard that lets no response out that Envoy could
 // take for an allow by mistake. Credentials are the caller's business.
 func ServerOptions() []grpc.ServerOption {
+	return append(LookupServerOptions(), grpc.ForceServerCodecV2(newCodec()))
+}
+
+// LookupServerOptions are ServerOptions for a Server with a Lookup: messages are decoded as a whole, because any header may choose a route.
+func LookupServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -30,7 +35,6 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.NumStreamWorkers(workers),
-		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ChainUnaryInterceptor(Guard),
 	}
 }

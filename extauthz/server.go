@@ -38,6 +38,8 @@ type Options struct {
 	Snapshot func() Verifier
 	// PeerID reads the SPIFFE ID out of the URL-encoded PEM of one certificate, strictly (X509-SVID §5.2).
 	PeerID func(urlEncodedPEM string) (string, error)
+	// Lookup has routes found by host and path; nil: proxies send the id of the route that they chose, as ours do.
+	Lookup *Lookup
 	// Log receives one record per Check. Nil: none.
 	Log *slog.Logger
 	// Now is the clock. Nil: time.Now.
@@ -52,6 +54,8 @@ type Server struct {
 	callers  Callers
 	snapshot func() Verifier
 	peers    *peers
+	// byLookup is Options.Lookup.
+	byLookup *Lookup
 	log      *slog.Logger
 	now      func() time.Time
 	metrics  *metrics
@@ -67,6 +71,9 @@ func New(o Options) (*Server, error) {
 	if o.Callers == nil || o.Verifier == nil || o.PeerID == nil {
 		return nil, errors.New("extauthz: Callers, Verifier and PeerID are required")
 	}
+	if o.Lookup != nil && o.Lookup.Gateway == nil {
+		return nil, errors.New("extauthz: a Lookup needs to know its Gateway")
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -80,7 +87,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("extauthz: %w", err)
 	}
-	return &Server{callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), log: o.Log, now: o.Now, metrics: m}, nil
+	return &Server{callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), byLookup: o.Lookup, log: o.Log, now: o.Now, metrics: m}, nil
 }
 
 // Register adds the Authorization service to a gRPC server that was made with ServerOptions.

@@ -23,6 +23,8 @@ type state struct {
 	// verifier knows the issuers of the Set.
 	verifier Verifier
 	retired  map[policy.RouteID]retired
+	// router finds routes where proxies send no ids; nil: they do.
+	router *router
 }
 
 // retired is a route that the newest Set does not have any more.
@@ -73,7 +75,11 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	defer s.publishing.Unlock()
 	now, old := s.now(), s.state.Load()
 	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifier: s.snapshot()}
-	if old != nil {
+	switch {
+	case s.byLookup != nil:
+		// Ids that are found in the newest Set alone never vanish on the way.
+		next.router = s.byLookup.router(set)
+	case old != nil:
 		next.retire(old, generation, now)
 	}
 	s.metrics.retired.Set(float64(len(next.retired)))
@@ -113,7 +119,7 @@ func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
 		return
 	}
 	now := s.now()
-	next := &state{index: old.index, trust: old.trust, verifier: old.verifier, retired: make(map[policy.RouteID]retired, len(old.retired))}
+	next := &state{index: old.index, trust: old.trust, verifier: old.verifier, router: old.router, retired: make(map[policy.RouteID]retired, len(old.retired))}
 	for id, r := range old.retired {
 		if end := now.Add(inFlight); r.last.Proxy() == proxy && r.since <= generation && end.Before(r.until) {
 			r.until = end

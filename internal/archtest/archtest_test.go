@@ -21,11 +21,12 @@ type rule struct {
 var rules = []rule{
 	{"policy", nil, "the Set is values: everything may depend on it, it depends on nothing"},
 	{"policy/decide", []string{"policy"}, "a decision is pure: replay and tests run it without servers"},
+	{"policy/route", []string{"policy"}, "which route a request has is pure: it is compared with Envoy, and never asks one"},
 	{"policy/compile", []string{"policy", "manifests"}, "compile turns objects into the Set and knows neither Envoy nor the network"},
 	{"manifests", []string{"manifests"}, "an object is what the operator wrote, whatever is made of it"},
 	{"controlplane", []string{"policy", "controlplane"}, "what Envoy is told must not depend on how requests are judged"},
 	{"controlplane/ads", []string{"policy", "controlplane/ads"}, "the protocol server carries resources and does not know what they say"},
-	{"extauthz", []string{"policy", "extauthz"}, "a Check depends on the Set alone, so it stands beside other control planes too"},
+	{"extauthz", []string{"policy", "policy/route", "extauthz"}, "a Check depends on the Set alone, so it stands beside other control planes too"},
 	{"extauthz/token", []string{"policy", "extauthz/token", "extauthz/jwks"}, "token verification knows nothing of Envoy"},
 	{"extauthz/jwks", []string{"policy", "extauthz/jwks"}, "key sets know nothing of Envoy"},
 	{"identity", []string{"identity"}, "services import it: it must not bring the product along"},

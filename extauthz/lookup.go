@@ -1,0 +1,151 @@
+package extauthz
+
+import (
+	"strings"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
+	"github.com/credence-mesh/credence/policy/route"
+)
+
+// Lookup has routes found by the request itself, for proxies that another control plane configures: they send no route id.
+type Lookup struct {
+	// Gateway chooses the Gateway of a Set whose routes count. It is called once for each Publish; false: every Check is refused.
+	Gateway func(*policy.Set) (policy.Name, bool)
+	// Principal reads the SPIFFE ID out of source.principal, strictly, where the proxy sends no certificate. Nil: a principal without a
+	// certificate is refused. Set it only where proxies verify clients at least as strictly as SPIFFE asks (X509-SVID §5): Envoy takes
+	// the first of several URI SANs, and any path, for the principal.
+	Principal func(principal string) (string, error)
+}
+
+// Reasons of a lookup that finds no route (403), or can't be made (400).
+const (
+	reasonRouteAmbiguous = "route_ambiguous"
+	reasonListener       = "listener_unknown"
+	reasonHeader         = "header_ambiguous"
+	reasonPeerUnproven   = "peer_unproven"
+)
+
+// listenerExtension of context_extensions names the listener of the Gateway that the request came in by.
+const listenerExtension = "listener"
+
+// router finds the routes of one gateway.
+type router struct {
+	proxy policy.ProxyID
+	table *route.Table
+	paths policy.PathRules
+}
+
+// router of the gateway that l chooses. Without one the table is empty, and finds nothing.
+func (l *Lookup) router(set *policy.Set) *router {
+	name, ok := l.Gateway(set)
+	if !ok {
+		return &router{}
+	}
+	for i := range set.Gateways {
+		g := &set.Gateways[i]
+		if g.Name != name {
+			continue
+		}
+		return &router{proxy: policy.GatewayID(name), table: route.New(g), paths: g.Settings.Paths}
+	}
+	return &router{}
+}
+
+// peerOf is the SPIFFE ID of the connection's peer, see peers.id. A principal alone proves nothing, unless the operator says that it does.
+func (s *Server) peerOf(source *authv3.AttributeContext_Peer, trust string) (id, reason string, err error) {
+	principal := source.GetPrincipal()
+	if s.byLookup == nil || source.GetCertificate() != "" || principal == "" {
+		return s.peers.id(source.GetCertificate(), principal, trust)
+	}
+	if s.byLookup.Principal == nil {
+		return "", reasonPeerUnproven, nil
+	}
+	id, err = s.byLookup.Principal(principal)
+	switch {
+	case err != nil || id == "":
+		return "", reasonPeerInvalid, err
+	case !strings.HasPrefix(id, trust):
+		return id, reasonPeerForeign, nil
+	}
+	return id, "", nil
+}
+
+// lookup finds the route of the canonical request in c. With ok false the outcome says why not.
+func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *check) (verifier Verifier, ok bool) {
+	refuse := func(k kind, reason string) (Verifier, bool) {
+		c.outcome = outcome{kind: k, reason: reason}
+		return nil, false
+	}
+	http := a.GetRequest().GetHttp()
+	h := headers{http: http}
+	found, outcome := st.router.table.Find(&route.Request{
+		Method: c.method, Host: c.host, Path: t.path, Query: t.query, Header: h.get,
+		Section: a.GetContextExtensions()[listenerExtension],
+	})
+	if h.ambiguous {
+		return refuse(badRequest, reasonHeader)
+	}
+	switch outcome {
+	case route.Found:
+	case route.Ambiguous:
+		return refuse(forbidden, reasonRouteAmbiguous)
+	case route.NoSection:
+		return refuse(forbidden, reasonListener)
+	case route.NoHost, route.NoRoute:
+		return refuse(forbidden, reasonRoute)
+	default:
+		return refuse(forbidden, reasonRoute)
+	}
+	// Whoever may write the proxy's configuration could name a route with weaker rules: the request's own route counts, and another
+	// word is refused.
+	if sent := policy.RouteID(a.GetContextExtensions()[routeExtension]); sent != "" && sent != found.ID {
+		return refuse(forbidden, reasonRouteAmbiguous)
+	}
+	c.routeID = found.ID
+	var r *decide.Route
+	if r, verifier = st.route(found.ID, st.router.proxy, c.started); r == nil {
+		return refuse(forbidden, reasonRoute)
+	}
+	c.route = r
+	return verifier, true
+}
+
+// headers are those of a Check, in either form that Envoy has for them: header_map with the bytes that were sent, or a map whose
+// values are joined and have '!' for what is not UTF-8.
+type headers struct {
+	http *authv3.AttributeContext_HttpRequest
+	// ambiguous: a header that was asked for can't be told.
+	ambiguous bool
+}
+
+// get joins several values of one name with ",", as Envoy does where it matches routes.
+func (h *headers) get(name string) (string, bool) {
+	if name == "host" || name == ":authority" {
+		return h.http.GetHost(), true
+	}
+	var values []string
+	for _, f := range h.http.GetHeaderMap().GetHeaders() {
+		if !strings.EqualFold(f.GetKey(), name) {
+			continue
+		}
+		if raw := f.GetRawValue(); len(raw) > 0 {
+			values = append(values, string(raw))
+		} else {
+			values = append(values, f.GetValue())
+		}
+	}
+	value, found := strings.Join(values, ","), len(values) > 0
+	for key, v := range h.http.GetHeaders() {
+		if !strings.EqualFold(key, name) {
+			continue
+		}
+		if found && v != value || !found && strings.Contains(v, "!") {
+			h.ambiguous = true
+		}
+		value, found = v, true
+	}
+	return value, found
+}

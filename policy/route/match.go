@@ -1,0 +1,169 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// reading is how the text of a route is compared with that of a request.
+type reading int
+
+const (
+	// spelled: every percent-encoding of the same characters is the same, as controlplane/xds tells Envoy.
+	spelled reading = iota
+	// literal: byte by byte, as control planes do that hand the manifest's text to Envoy.
+	literal
+)
+
+// matcher is a policy.RouteMatch ready for use.
+type matcher struct {
+	kind   policy.PathMatchKind
+	path   string // as written
+	chars  []char // of path, decoded
+	regex  *regexp.Regexp
+	method string
+	// headers and query: all must hold.
+	headers, query []field
+	// err: it can't be compiled, and must not be asked.
+	err error
+}
+
+// field is a name and what its value must be.
+type field struct {
+	name  string
+	value string
+	regex *regexp.Regexp
+}
+
+func newMatcher(m *policy.RouteMatch) matcher {
+	out := matcher{kind: m.PathKind, path: m.Path, method: m.Method}
+	var errs [3]error
+	switch m.PathKind {
+	case policy.PathExact, policy.PathPrefix:
+		out.chars = decode(m.Path)
+	case policy.PathRegex:
+		out.regex, errs[0] = whole(m.Path)
+	default:
+		errs[0] = fmt.Errorf("path match of kind %d", m.PathKind)
+	}
+	out.headers, errs[1] = fields(m.Headers, m.HeaderRegex)
+	out.query, errs[2] = fields(m.Query, m.QueryRegex)
+	out.err = errors.Join(errs[:]...)
+	return out
+}
+
+func fields(exact, patterns []policy.NameValue) ([]field, error) {
+	out := make([]field, 0, len(exact)+len(patterns))
+	for _, f := range exact {
+		out = append(out, field{name: f.Name, value: f.Value})
+	}
+	for _, f := range patterns {
+		re, err := whole(f.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, field{name: f.Name, regex: re})
+	}
+	return out, nil
+}
+
+// whole is the expression that matches the whole of a text.
+func whole(pattern string) (*regexp.Regexp, error) {
+	// On its own first: "a)|(b" is an expression inside of a group and none outside.
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, fmt.Errorf("regular expression: %w", err)
+	}
+	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err != nil {
+		return nil, fmt.Errorf("regular expression: %w", err)
+	}
+	return re, nil
+}
+
+func (m *matcher) matches(r *Request, how reading) bool {
+	if m.method != "" && m.method != r.Method || !m.pathMatches(r.Path, how) {
+		return false
+	}
+	for i := range m.headers {
+		if !m.headers[i].header(r) {
+			return false
+		}
+	}
+	for i := range m.query {
+		if !m.query[i].parameter(r.Query, how) {
+			return false
+		}
+	}
+	return true
+}
+
+// pathMatches by the words of Gateway API: the whole path, whole segments, or the whole path by an expression.
+func (m *matcher) pathMatches(path string, how reading) bool {
+	if m.kind == policy.PathRegex {
+		return m.regex.MatchString(latin1(path))
+	}
+	if m.kind == policy.PathPrefix && m.path == "/" {
+		return strings.HasPrefix(path, "/")
+	}
+	var rest string
+	var ok bool
+	if how == literal {
+		rest, ok = strings.CutPrefix(path, m.path)
+	} else {
+		rest, ok = cutSpelled(path, m.chars, pathSpelling)
+	}
+	return ok && (rest == "" || m.kind == policy.PathPrefix && rest[0] == '/')
+}
+
+func (f *field) header(r *Request) bool {
+	if r.Header == nil {
+		return false
+	}
+	value, ok := r.Header(f.name)
+	if !ok {
+		return false
+	}
+	if f.regex != nil {
+		return f.regex.MatchString(latin1(value))
+	}
+	return value == f.value
+}
+
+// parameter looks at the first parameter of the name, as Envoy does; names are compared as sent.
+func (f *field) parameter(query string, how reading) bool {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		if name != f.name {
+			continue
+		}
+		switch {
+		case f.regex != nil:
+			return f.regex.MatchString(latin1(value))
+		case how == literal:
+			return value == f.value
+		}
+		rest, ok := cutSpelled(value, plain(f.value), querySpelling)
+		return ok && rest == ""
+	}
+	return false
+}
+
+// latin1 makes one rune of every byte: Envoy's expressions read bytes.
+func latin1(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			runes := make([]rune, len(s))
+			for j := 0; j < len(s); j++ {
+				runes[j] = rune(s[j])
+			}
+			return string(runes)
+		}
+	}
+	return s
+}
