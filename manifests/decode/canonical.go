@@ -77,6 +77,8 @@ func typeMeta(v any) *metav1.TypeMeta {
 		return &v.TypeMeta
 	case *gatewayv1.HTTPRoute:
 		return &v.TypeMeta
+	case *gatewayv1.GRPCRoute:
+		return &v.TypeMeta
 	case *gatewayv1.ReferenceGrant:
 		return &v.TypeMeta
 	}
@@ -115,6 +117,8 @@ func setDefaults(v any) {
 		defaultGateway(v)
 	case *gatewayv1.HTTPRoute:
 		defaultRoute(v)
+	case *gatewayv1.GRPCRoute:
+		defaultGRPCRoute(v)
 	default:
 		v1alpha1.SetDefaults(v)
 	}
@@ -126,6 +130,8 @@ func validate(v any) []v1alpha1.FieldError {
 		return validateGateway(v)
 	case *gatewayv1.HTTPRoute:
 		return validateRoute(v)
+	case *gatewayv1.GRPCRoute:
+		return validateGRPCRoute(v)
 	case *gatewayv1.ReferenceGrant:
 		return validateGrant(v)
 	}

@@ -106,10 +106,10 @@ func TestDefaultsAreThoseOfTheCRDs(t *testing.T) {
 		{"gateways", []string{
 			gateway("Gateway", "  gatewayClassName: credence\n  addresses: [{value: 127.0.0.1}]\n  listeners:\n"+
 				"    - {name: a, port: 80, protocol: HTTP}\n    - {name: b, port: 81, protocol: HTTP, allowedRoutes: {}}\n"+
-				"    - {name: c, port: 82, protocol: HTTP, allowedRoutes: {namespaces: {}}}\n"+
+				"    - {name: c, port: 82, protocol: HTTP, allowedRoutes: {namespaces: {}, kinds: [{kind: GRPCRoute}]}}\n"+
 				"    - {name: d, port: 83, protocol: HTTPS, tls: {certificateRefs: [{group: credence.mesh, kind: Certificate, name: c}]}}\n"),
 		}, []string{
-			".spec.allowedListeners", ".spec.tls", ".spec.listeners[].allowedRoutes.kinds", ".spec.listeners[].allowedRoutes.namespaces.selector",
+			".spec.allowedListeners", ".spec.tls", ".spec.listeners[].allowedRoutes.namespaces.selector",
 			// The default is a Secret, which is refused: TestFileTellsWhatIsWrongAndWhere/listeners.
 			".spec.listeners[].tls.certificateRefs[].group", ".spec.listeners[].tls.certificateRefs[].kind",
 		}},
@@ -124,6 +124,14 @@ func TestDefaultsAreThoseOfTheCRDs(t *testing.T) {
 			".spec.rules[].backendRefs[].filters", ".spec.rules[].filters[].requestMirror",
 			".spec.rules[].filters[].externalAuth", ".spec.rules[].filters[].extensionRef",
 			// The default is a Service, which is refused: TestFileTellsWhatIsWrongAndWhere/unsupported_values_of_the_Gateway_API.
+			".spec.rules[].backendRefs[].group", ".spec.rules[].backendRefs[].kind",
+		}},
+		{"grpcroutes", []string{
+			gateway("GRPCRoute", "  parentRefs: [{name: a}]\n"),
+			gateway("GRPCRoute", "  parentRefs: [{name: a}]\n  rules:\n    - {name: r}\n    - matches: [{method: {service: a}}, {method: {type: RegularExpression, method: b}}, {headers: [{name: a, value: b}]}]\n"+
+				"      backendRefs: [{group: credence.mesh, kind: Workload, name: w, port: 80}]\n"),
+		}, []string{
+			".spec.rules[].backendRefs[].filters", ".spec.rules[].filters[].requestMirror", ".spec.rules[].filters[].extensionRef",
 			".spec.rules[].backendRefs[].group", ".spec.rules[].backendRefs[].kind",
 		}},
 		{"referencegrants", []string{gateway("ReferenceGrant", "  from: [{group: a, kind: b, namespace: c}]\n  to: [{group: a, kind: b}]\n")}, nil},

@@ -133,6 +133,13 @@ func (c *checker) listeners(listeners []gatewayv1.Listener) {
 		}
 		c.protocol(at, l)
 		c.oneOf(at+".allowedRoutes.namespaces.from", string(*l.AllowedRoutes.Namespaces.From), "Same", "All")
+		for j, k := range l.AllowedRoutes.Kinds {
+			p := index(at+".allowedRoutes.kinds", j)
+			if *k.Group != gatewayv1.GroupName {
+				c.fail(p+".group", "unsupported-value", fmt.Sprintf("no routes are of group %q", *k.Group), "leave it out")
+			}
+			c.oneOf(p+".kind", string(k.Kind), "HTTPRoute", "GRPCRoute")
+		}
 	}
 }
 

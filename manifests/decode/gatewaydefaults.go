@@ -12,6 +12,9 @@ func defaultGateway(g *gatewayv1.Gateway) {
 		unset(&l.AllowedRoutes, gatewayv1.AllowedRoutes{})
 		unset(&l.AllowedRoutes.Namespaces, gatewayv1.RouteNamespaces{})
 		unset(&l.AllowedRoutes.Namespaces.From, gatewayv1.NamespacesFromSame)
+		for j := range l.AllowedRoutes.Kinds {
+			unset(&l.AllowedRoutes.Kinds[j].Group, gatewayv1.GroupName)
+		}
 		if l.TLS == nil {
 			continue
 		}

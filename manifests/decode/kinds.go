@@ -42,6 +42,7 @@ func kinds() []kindSpec {
 		own(v1alpha1.KindGatewaySettings, false, func() any { return new(v1alpha1.GatewaySettings) }),
 		foreign("Gateway", func() any { return new(gatewayv1.Gateway) }, gatewayFields),
 		foreign("HTTPRoute", func() any { return new(gatewayv1.HTTPRoute) }, routeFields),
+		foreign("GRPCRoute", func() any { return new(gatewayv1.GRPCRoute) }, grpcRouteFields),
 		foreign("ReferenceGrant", func() any { return new(gatewayv1.ReferenceGrant) }, grantFields),
 	}
 }
@@ -53,7 +54,8 @@ const gatewayFields = `gatewayClassName
 	listeners listeners.name listeners.hostname listeners.port listeners.protocol
 	listeners.tls listeners.tls.mode listeners.tls.certificateRefs listeners.tls.certificateRefs.group
 	listeners.tls.certificateRefs.kind listeners.tls.certificateRefs.namespace listeners.tls.certificateRefs.name
-	listeners.allowedRoutes listeners.allowedRoutes.namespaces listeners.allowedRoutes.namespaces.from`
+	listeners.allowedRoutes listeners.allowedRoutes.namespaces listeners.allowedRoutes.namespaces.from
+	listeners.allowedRoutes.kinds listeners.allowedRoutes.kinds.group listeners.allowedRoutes.kinds.kind`
 
 const routeFields = `hostnames
 	parentRefs parentRefs.group parentRefs.kind parentRefs.namespace parentRefs.name parentRefs.sectionName parentRefs.port

@@ -15,8 +15,30 @@ import (
 
 func validateRoute(r *gatewayv1.HTTPRoute) []v1alpha1.FieldError {
 	c := &checker{}
-	for i := range r.Spec.ParentRefs {
-		p, at := &r.Spec.ParentRefs[i], index("spec.parentRefs", i)
+	c.parents(r.Spec.ParentRefs)
+	for i, h := range r.Spec.Hostnames {
+		c.hostname(index("spec.hostnames", i), string(h), true)
+	}
+	names := map[gatewayv1.SectionName]bool{}
+	for i := range r.Spec.Rules {
+		rule, at := &r.Spec.Rules[i], index("spec.rules", i)
+		c.ruleName(at, rule.Name, names)
+		for j := range rule.Matches {
+			c.match(index(at+".matches", j), &rule.Matches[j])
+		}
+		c.filters(at, rule)
+		for j := range rule.BackendRefs {
+			c.backend(index(at+".backendRefs", j), &rule.BackendRefs[j])
+		}
+		c.timeouts(at+".timeouts", rule.Timeouts)
+	}
+	return c.found
+}
+
+// parents checks the references of a route to its Gateways.
+func (c *checker) parents(refs []gatewayv1.ParentReference) {
+	for i := range refs {
+		p, at := &refs[i], index("spec.parentRefs", i)
 		if *p.Group != gatewayv1.GroupName || *p.Kind != "Gateway" {
 			c.fail(at, "unsupported-reference", fmt.Sprintf("a route can't attach to %s", refKind(*p.Group, *p.Kind)), "refer to a Gateway")
 		}
@@ -29,29 +51,18 @@ func validateRoute(r *gatewayv1.HTTPRoute) []v1alpha1.FieldError {
 			c.port(at+".port", *p.Port)
 		}
 	}
-	for i, h := range r.Spec.Hostnames {
-		c.hostname(index("spec.hostnames", i), string(h), true)
+}
+
+// ruleName checks the name of a rule, if it has one: unique in its route.
+func (c *checker) ruleName(at string, name *gatewayv1.SectionName, seen map[gatewayv1.SectionName]bool) {
+	if name == nil {
+		return
 	}
-	names := map[gatewayv1.SectionName]bool{}
-	for i := range r.Spec.Rules {
-		rule, at := &r.Spec.Rules[i], index("spec.rules", i)
-		if rule.Name != nil {
-			c.name(at+".name", string(*rule.Name))
-			if names[*rule.Name] {
-				c.fail(at+".name", "duplicate-value", fmt.Sprintf("another rule is named %q", *rule.Name), "a policy's sectionName could mean both")
-			}
-			names[*rule.Name] = true
-		}
-		for j := range rule.Matches {
-			c.match(index(at+".matches", j), &rule.Matches[j])
-		}
-		c.filters(at, rule)
-		for j := range rule.BackendRefs {
-			c.backend(index(at+".backendRefs", j), &rule.BackendRefs[j])
-		}
-		c.timeouts(at+".timeouts", rule.Timeouts)
+	c.name(at+".name", string(*name))
+	if seen[*name] {
+		c.fail(at+".name", "duplicate-value", fmt.Sprintf("another rule is named %q", *name), "a policy's sectionName could mean both")
 	}
-	return c.found
+	seen[*name] = true
 }
 
 func (c *checker) backend(at string, b *gatewayv1.HTTPBackendRef) {
