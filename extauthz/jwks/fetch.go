@@ -6,152 +6,190 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Times of fetching (reference: refresh in the background only; a token never causes a fetch).
+// Times of fetching.
 const (
-	fetchTimeout = 5 * time.Second
-	minRefresh   = time.Minute
-	maxRefresh   = time.Hour
-	minBackoff   = 5 * time.Second
-	maxBackoff   = 5 * time.Minute
-	maxRedirects = 3
+	minRefresh = time.Minute
+	maxRefresh = time.Hour
+	minBackoff = 5 * time.Second
+	maxBackoff = 5 * time.Minute
 )
 
-// newClient follows redirects only to the same host, and never away from https: whoever controls another host must not choose keys.
-func newClient(rt http.RoundTripper) *http.Client {
-	if rt == nil {
-		rt = &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1,
-			IdleConnTimeout: minRefresh, TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 64 << 10,
+const (
+	acceptKeys     = "application/jwk-set+json, application/json"
+	acceptMetadata = "application/json"
+)
+
+// fetcher fetches the keys of one source. Used by one goroutine.
+type fetcher struct {
+	keys   *Keys
+	source *Source
+	client client
+	found  found
+	// etag of the document in use, and the URL that gave it.
+	etag, etagOf string
+	failures     int
+	// saved is when the disk heard last, and lastSaved what.
+	saved     time.Time
+	lastSaved []byte
+}
+
+func (k *Keys) newFetcher(s *Source) *fetcher {
+	f := &fetcher{keys: k, source: s}
+	f.client = client{opts: &k.opts, caFile: s.from.CAFile, tokenFile: s.from.BearerTokenFile}
+	if u, err := parseURL(f.address(), s.from.Insecure); err == nil {
+		f.client.configured = authorityOf(u)
+		if u.Scheme == "http" && !loopback(u.Hostname()) {
+			k.opts.Log.Warn("keys of issuer are fetched over http: whoever is on the way can choose them", "issuer", s.name.String())
 		}
 	}
-	return &http.Client{
-		Transport: rt,
-		Timeout:   fetchTimeout,
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			first := via[0].URL
-			switch {
-			case len(via) > maxRedirects:
-				return errors.New("too many redirects")
-			case !strings.EqualFold(req.URL.Hostname(), first.Hostname()):
-				return errors.New("redirect to another host")
-			case req.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https":
-				return errors.New("redirect away from https")
-			case req.URL.Scheme != "https" && req.URL.Host != first.Host:
-				return errors.New("redirect to another port")
+	return f
+}
+
+// address is the configured one.
+func (f *fetcher) address() string {
+	if f.source.from.Discovery != "" {
+		return f.source.from.Discovery
+	}
+	return f.source.from.URL
+}
+
+// run owns the fetches of the source until ctx ends: on time, and when requests ask for one.
+func (f *fetcher) run(ctx context.Context) {
+	s := f.source
+	s.own(true)
+	defer s.own(false)
+	f.restoreClock()
+	next := f.source.now()
+	for {
+		at := next
+		s.health.next.Store(&at)
+		wait := next.Sub(s.now())
+		asked := false
+		if wait > 0 {
+			t := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-s.demand.wake:
+				asked = true
+			case <-t.C:
 			}
-			return nil
-		},
+			t.Stop()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.takeOff()
+		after, err := f.fetch(ctx)
+		s.landing(err)
+		now := s.now()
+		// A failure that requests have caused must not put off the next fetch on time.
+		if on := now.Add(after); err == nil || !asked || !next.After(now) {
+			next = on
+		}
 	}
 }
 
-// CheckURL tells whether keys may be fetched from raw: https, or http where the host is loopback; no user information or fragment.
-func CheckURL(raw string) error {
-	u, err := url.Parse(raw) //nolint:forbidigo // an operator's URL, no request target
-	switch {
-	case err != nil:
-		return errors.New("not a URL")
-	case u.Host == "" || u.User != nil || u.Fragment != "" || u.Opaque != "":
-		return errors.New("must be an absolute URL without user and fragment")
-	case u.Scheme == "https" || (u.Scheme == "http" && loopback(u.Hostname())):
-		return nil
-	}
-	return errors.New("must be https:// (http:// only for a loopback host)")
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
-}
-
-// fetcher fetches one URL. Used by one goroutine.
-type fetcher struct {
-	keys     *Keys
-	client   *http.Client
-	source   *Source
-	etag     string
-	failures int
-}
-
-// fetch reads the URL once and returns how long to wait before the next time.
-func (f *fetcher) fetch(ctx context.Context) time.Duration {
+// fetch reads the keys once and returns how long to wait before the next time.
+func (f *fetcher) fetch(ctx context.Context) (time.Duration, error) {
 	age, err := f.once(ctx)
 	if err == nil {
 		f.failures = 0
-		return jitter(min(max(age, minRefresh), maxRefresh))
+		f.keys.succeeded(f.source)
+		return jitter(min(max(age, minRefresh), maxRefresh)), nil
 	}
 	if ctx.Err() == nil {
+		f.source.counts.fetches[fetchFailed].Add(1)
 		f.keys.fail(f.source, err)
 	}
 	wait := minBackoff << min(f.failures, 10)
 	f.failures++
-	return jitter(min(wait, maxBackoff))
+	return jitter(min(wait, maxBackoff)), err
 }
 
-// once returns the max-age of a good answer.
-func (f *fetcher) once(ctx context.Context) (_ time.Duration, err error) {
-	target := f.source.from.URL
-	if err := CheckURL(target); err != nil {
-		return 0, fmt.Errorf("keys url: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return 0, fmt.Errorf("fetch keys: %w", err)
-	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	old := f.source.current.Load()
-	if old != nil && f.etag != "" {
-		req.Header.Set("If-None-Match", f.etag)
-	}
-	resp, err := f.client.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("fetch keys: %w", err)
-	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	age := maxAge(resp.Header.Get("Cache-Control"))
-	until := f.keys.opts.Now().Add(f.keys.opts.MaxStale)
-	switch {
-	case resp.StatusCode == http.StatusNotModified && old != nil:
-		f.keys.accept(f.source, old.raw, until)
-		return age, nil
-	case resp.StatusCode != http.StatusOK:
-		return 0, fmt.Errorf("fetch keys: the issuer answered %d", resp.StatusCode)
-	}
-	raw, err := readLimited(resp.Body)
+// once returns for how long a good answer is fresh.
+func (f *fetcher) once(ctx context.Context) (time.Duration, error) {
+	at, err := f.where(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := Parse(raw, f.source.algorithms); err != nil {
+	old, etag := f.source.current.Load(), ""
+	if old != nil && f.etagOf == at.String() {
+		etag = f.etag
+	}
+	resp, err := f.client.get(ctx, at, acceptKeys, etag)
+	if err != nil {
+		f.found.doubt()
 		return 0, fmt.Errorf("fetch keys: %w", err)
 	}
-	f.keys.accept(f.source, raw, until)
-	f.etag = resp.Header.Get("ETag")
-	return age, nil
+	raw, result := resp.body, fetchChanged
+	if resp.unchanged {
+		raw, result = old.raw, fetchUnchanged
+	}
+	if err := f.keys.accept(f.source, raw, f.source.now(), false); err != nil {
+		f.found.doubt()
+		return 0, fmt.Errorf("fetch keys: GET %s: %w", show(at), describe(err, resp.header))
+	}
+	f.source.counts.fetches[result].Add(1)
+	if !resp.unchanged {
+		f.etag, f.etagOf = resp.header.Get("ETag"), at.String()
+	}
+	f.save()
+	return fresh(resp.header), nil
 }
 
-// maxAge of Cache-Control (RFC 9111 §5.2.2.1); 0: none said.
-func maxAge(header string) time.Duration {
-	for directive := range strings.SplitSeq(header, ",") {
+// where is the URL of the key set.
+func (f *fetcher) where(ctx context.Context) (*url.URL, error) {
+	if f.source.from.Discovery != "" {
+		return f.discover(ctx)
+	}
+	u, err := parseURL(f.source.from.URL, f.source.from.Insecure)
+	if err != nil {
+		return nil, fmt.Errorf("keys url: %w", err)
+	}
+	return u, nil
+}
+
+// describe adds what came to the fault of a document.
+func describe(err error, h http.Header) error {
+	kind := h.Get("Content-Type")
+	if kind == "" {
+		kind = "no content type"
+	}
+	if errors.Is(err, ErrDocument) {
+		err = ErrDocument // what its cause quotes was chosen by whoever answered
+	}
+	return fmt.Errorf("%w (the answer says %.64q)", err, kind)
+}
+
+// fresh is how long an answer may be used without asking again (RFC 9111 §4.2.1, §5.1); 0: not said.
+func fresh(h http.Header) time.Duration {
+	var maxAge time.Duration
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		if !strings.EqualFold(name, "max-age") {
-			continue
-		}
-		if s, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-			return time.Duration(s) * time.Second
+		switch {
+		case strings.EqualFold(name, "no-store") || strings.EqualFold(name, "no-cache"):
+			return 0
+		case strings.EqualFold(name, "max-age"):
+			maxAge = seconds(strings.Trim(value, `"`))
 		}
 	}
-	return 0
+	return max(0, maxAge-seconds(h.Get("Age")))
+}
+
+func seconds(text string) time.Duration {
+	s, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(s) * time.Second
 }
 
 // jitter is d ±10 %, so that many agents don't ask at once.

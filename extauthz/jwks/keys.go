@@ -3,11 +3,10 @@ package jwks
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
-	"slices"
-	"strings"
+	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/credence-mesh/credence/policy"
@@ -17,10 +16,17 @@ import (
 type Options struct {
 	// Development gives the JWK Set of the development issuer that runs in this process at issuerURL, false: none does. Nil: none.
 	Development func(issuerURL string) (jwks []byte, ok bool)
-	// Transport fetches URLs. Nil: an own one.
-	Transport http.RoundTripper
-	// MaxStale is how long a URL's keys are kept after the last good fetch. 0: 24 h.
+	// Dir keeps the last good document of each issuer of the network, so that a start without the issuer has keys. It is made where it is
+	// absent, mode 0700. Empty: nothing is kept.
+	Dir string
+	// MaxStale is how long a URL's keys are kept after the last good fetch, for issuers that don't say so themselves. 0: 24 h.
 	MaxStale time.Duration
+	// Transport fetches URLs instead of an own one, and is then what guards the network. Nil: own ones, one per issuer.
+	Transport http.RoundTripper
+	// Resolver of host names, for own transports. Nil: net.DefaultResolver.
+	Resolver *net.Resolver
+	// Proxy of a request, for own transports. Nil: http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Log of changes and failures. Nil: slog.Default.
@@ -48,52 +54,23 @@ func New(o Options) *Keys {
 	if o.MaxStale == 0 {
 		o.MaxStale = 24 * time.Hour
 	}
+	if o.Proxy == nil {
+		o.Proxy = http.ProxyFromEnvironment
+	}
 	return &Keys{opts: o, sources: map[policy.Name]*Source{}, changed: make(chan struct{}, 1)}
 }
 
-// Source is the keys of one issuer from one place. Safe for concurrent use.
-type Source struct {
-	name       policy.Name
-	issuer     string
-	algorithms []string
-	from       policy.KeySource
-	current    atomic.Pointer[loaded]
-	failure    atomic.Pointer[string]
-	now        func() time.Time
-}
-
-// loaded is one good document.
-type loaded struct {
-	set *Set
-	raw []byte
-	at  time.Time
-	// until is when it is too old to be trusted; zero: never.
-	until time.Time
-}
-
-// Set is the newest good set; nil: none is known, or the last good one is older than MaxStale. It never blocks.
-func (s *Source) Set() *Set {
-	if s == nil {
-		return nil
-	}
-	l := s.current.Load()
-	if l == nil || (!l.until.IsZero() && s.now().After(l.until)) {
-		return nil
-	}
-	return l.set
-}
-
-// Publish makes issuers the ones whose keys are held and returns their Sources. An issuer whose key source and algorithms did not
-// change keeps its Source and keys. Inline, file and development keys are read before it returns; URLs by Run.
+// Publish makes issuers the ones whose keys are held and returns their Sources. An issuer of which nothing changed that its keys depend on
+// keeps its Source; one whose keys come from the same place as before keeps its keys. Inline, file and development keys, and those
+// that the disk has, are read before it returns; nothing is fetched: Run does that.
 func (k *Keys) Publish(issuers []policy.Issuer) map[policy.Name]*Source {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next, out := map[policy.Name]*Source{}, map[policy.Name]*Source{}
 	for _, i := range issuers {
 		s := k.sources[i.Name]
-		if s == nil || s.from != i.Keys || s.issuer != i.URL() || !slices.Equal(s.algorithms, i.Algorithms) {
-			s = &Source{name: i.Name, issuer: i.URL(), algorithms: slices.Clone(i.Algorithms), from: i.Keys, now: k.opts.Now}
-			k.loadLocal(s)
+		if s == nil || !s.same(i) {
+			s = k.replace(s, i)
 		} else if s.from.Development {
 			k.loadLocal(s)
 		}
@@ -107,45 +84,33 @@ func (k *Keys) Publish(issuers []policy.Issuer) map[policy.Name]*Source {
 	return out
 }
 
-// Status is what is known of one issuer's keys.
-type Status struct {
-	Issuer policy.Name
-	// Keys that can verify; 0: tokens of the issuer can't be verified.
-	Keys int
-	// Updated is when the keys were last read well; zero: never.
-	Updated time.Time
-	// Failure of the last read, empty after a good one.
-	Failure string
-	// Skipped keys of the document, with the reason.
-	Skipped []string
-}
-
-// Status of all issuers, by name.
-func (k *Keys) Status() []Status {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	out := make([]Status, 0, len(k.sources))
-	for _, s := range k.sources {
-		st := Status{Issuer: s.name}
-		if l := s.current.Load(); l != nil {
-			st.Updated = l.at
-		}
-		if set := s.Set(); set != nil {
-			st.Keys, st.Skipped = set.Len(), set.Skipped()
-		}
-		if f := s.failure.Load(); f != nil {
-			st.Failure = *f
-		}
-		out = append(out, st)
+// replace makes the Source of i; old is what its name had before, or nil.
+func (k *Keys) replace(old *Source, i policy.Issuer) *Source {
+	c := &counts{}
+	if old != nil {
+		c = old.counts
 	}
-	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(a.Issuer.String(), b.Issuer.String()) })
-	return out
+	s := k.newSource(i, c)
+	if !s.remote() {
+		k.loadLocal(s)
+		return s
+	}
+	if old != nil && old.identity == s.identity {
+		if l := old.current.Load(); l != nil {
+			if err := k.accept(s, l.raw, l.at, l.restored); err != nil {
+				k.fail(s, err)
+			}
+			return s
+		}
+	}
+	k.restore(s)
+	return s
 }
 
-// Run keeps files and URLs fresh until ctx ends, and returns nil then. It must run once.
+// Run keeps files and URLs fresh until ctx ends, and returns nil then. It must run once. Each issuer's keys are fetched by a goroutine of
+// their own, so that no issuer waits for another.
 func (k *Keys) Run(ctx context.Context) error {
-	client := newClient(k.opts.Transport)
-	defer client.CloseIdleConnections()
+	k.prune()
 	var wg sync.WaitGroup
 	running := map[*Source]context.CancelFunc{}
 	defer wg.Wait()
@@ -166,7 +131,7 @@ func (k *Keys) Run(ctx context.Context) error {
 			if running[s] == nil {
 				sub, cancel := context.WithCancel(ctx)
 				running[s] = cancel
-				wg.Go(func() { k.watch(sub, client, s) })
+				wg.Go(func() { k.watch(sub, s) })
 			}
 		}
 		select {
@@ -183,9 +148,27 @@ func (k *Keys) watched() map[*Source]bool {
 	defer k.mu.Unlock()
 	out := map[*Source]bool{}
 	for _, s := range k.sources {
-		if s.from.File != "" || s.from.URL != "" {
+		if s.from.File != "" || s.remote() {
 			out[s] = true
 		}
 	}
 	return out
+}
+
+// watch owns the refreshing of one source until ctx ends.
+func (k *Keys) watch(ctx context.Context, s *Source) {
+	if s.remote() {
+		k.newFetcher(s).run(ctx)
+		return
+	}
+	tick := time.NewTicker(filePoll)
+	defer tick.Stop()
+	for {
+		k.loadFile(s)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

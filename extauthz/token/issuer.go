@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -72,7 +73,7 @@ type verified struct {
 }
 
 // verify checks signature and claims of p.
-func (i *issuer) verify(p *parsed) (*verified, error) {
+func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	if i.unusable != "" {
 		return nil, unavailable(ReasonIssuerConfig, "issuer %s: %s", i.conf.Name, i.unusable)
 	}
@@ -87,7 +88,7 @@ func (i *issuer) verify(p *parsed) (*verified, error) {
 	if set == nil {
 		return nil, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
 	}
-	key, err := p.verify(method, set)
+	key, err := i.signature(ctx, p, method, set)
 	if err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Nam
 
 // Verify tells who the bearer token raw speaks for, by the issuers that are accepted: the token's iss picks among them, exactly. The
 // User is shared and must not be changed. The error is ErrInvalid or ErrUnavailable; its Reason is for logs, its text names no claim.
-// It blocks for nothing but computing.
+// It blocks for nothing but computing, and for an issuer whose keys are looked at once more because of an unknown kid (Source.Refresh).
 func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
 	v, st := s.v, s.state
 	if len(raw) > maxToken {
@@ -120,7 +120,7 @@ func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name
 	sum := sha256.Sum256([]byte(raw))
 	user, err := v.cached(st, sum, accepted)
 	if user == nil && err == nil {
-		user, err = v.fresh(st, sum, raw, accepted)
+		user, err = v.fresh(ctx, st, sum, raw, accepted)
 	}
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Na
 	return nil, nil
 }
 
-func (v *Verifier) fresh(st *state, sum [sha256.Size]byte, raw string, accepted []policy.Name) (*decide.User, error) {
+func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, raw string, accepted []policy.Name) (*decide.User, error) {
 	p, err := parse(raw)
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func (v *Verifier) fresh(st *state, sum [sha256.Size]byte, raw string, accepted 
 	}
 	var first error
 	for _, i := range candidates {
-		facts, err := i.verify(p)
+		facts, err := i.verify(ctx, p)
 		if err == nil {
 			facts.weight = uint32(len(raw)*entryFactor + entryOverhead) //nolint:gosec // at most maxToken
 			v.cache.Set(cacheKey{issuer: i.hash, token: sum}, facts)

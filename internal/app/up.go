@@ -170,7 +170,8 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.entitlements = newEntitlements(&a.children)
 	a.certificates = newCertificates(a.log, time.Now)
 	a.issuers = newDevIssuers(a.state, a.log)
-	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Log: a.log})
+	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
+	a.metrics.MustRegister(a.keys)
 	if a.tokens, err = token.New(token.Options{Keys: a.keys}); err != nil {
 		return err
 	}
