@@ -84,13 +84,12 @@ func (t *translation) meshCluster(d destination, id string) *clusterv3.Cluster {
 	return c
 }
 
-// applicationCluster reaches the application beside the sidecar: HTTP/1.1 in clear text, over what the workload's boundary separates.
-func (t *translation) applicationCluster(name string, address *corev3.Address) *clusterv3.Cluster {
+// applicationCluster reaches the application beside the sidecar: HTTP/1.1 or HTTP/2 in clear text, over what the workload's boundary
+// separates.
+func (t *translation) applicationCluster(name string, address *corev3.Address, p *policy.Port) *clusterv3.Cluster {
 	c := t.cluster(name, &upstreamv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(connectionIdle)},
-		UpstreamProtocolOptions: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
-		}},
+		UpstreamProtocolOptions:   &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: applicationProtocol(p)},
 	})
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.LoadAssignment = assignment(name, address)

@@ -6,6 +6,7 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	grpcwebv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -85,8 +86,13 @@ func (s *manners) mutations() []*mutationv3.HeaderMutation {
 
 // httpFilters is the order of HTTP filters in every manager. Places that are kept: cors and grpc_web stand before ext_authz (a preflight
 // is answered without a user, a denial to gRPC-Web is translated); nothing that clears the route cache may ever stand after it.
-func (t *translation) httpFilters(s side) []*hcmv3.HttpFilter {
+func (t *translation) httpFilters(s side, routes string) []*hcmv3.HttpFilter {
 	var filters []*hcmv3.HttpFilter
+	if t.configured[filterOf{routes, grpcWebFilter}] {
+		f := t.httpFilter(grpcWebFilter, &grpcwebv3.GrpcWeb{})
+		f.Disabled = true // but for the routes that turn it on
+		filters = append(filters, f)
+	}
 	// The application's own calls are not judged where they leave: the application could bypass that proxy. The receiving sidecar
 	// judges them, by the identity that mTLS proves and the token that came along.
 	if s != fromApplication {
@@ -107,7 +113,7 @@ func (t *translation) manager(s manners, listener, routes string) *listenerv3.Fi
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			ConfigSource: adsSource(), RouteConfigName: routes,
 		}},
-		HttpFilters: t.httpFilters(s.side),
+		HttpFilters: t.httpFilters(s.side, routes),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
 			Name: earlyHeaderMutation, TypedConfig: t.pack(&earlyv3.HeaderMutation{Mutations: s.mutations()}),
 		}},

@@ -101,17 +101,24 @@ type translation struct {
 
 	clusters, endpoints, listeners, routes []Resource
 
+	// configured are the filters that some route of a route configuration says something to.
+	configured map[filterOf]bool
+
 	secrets map[string]bool
 	// wanted are the destinations that some route sends to.
 	wanted map[destination]bool
 	errs   []error
 }
 
+// filterOf is an HTTP filter for the routes of one route configuration.
+type filterOf struct{ routes, filter string }
+
 func newTranslation(set *policy.Set, p Paths) *translation {
 	t := &translation{
 		set: set, paths: p,
 		workloads:    make(map[policy.Name]*policy.Workload, len(set.Workloads)),
 		certificates: make(map[policy.Name]bool, len(set.Certificates)),
+		configured:   map[filterOf]bool{},
 		secrets:      map[string]bool{},
 		wanted:       map[destination]bool{},
 	}

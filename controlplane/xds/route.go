@@ -14,6 +14,13 @@ func (t *translation) addListener(l *listenerv3.Listener) {
 // addRoutes makes one route configuration: what Envoy applies or refuses as a whole. Ports and path parameters are ignored in matching
 // and stay in what Check and the upstream see; a sidecar's outbound listener (anyPort false) tells ports apart.
 func (t *translation) addRoutes(name string, hosts []*routev3.VirtualHost, anyPort bool) {
+	for _, h := range hosts {
+		for _, r := range h.GetRoutes() {
+			for filter := range r.GetTypedPerFilterConfig() {
+				t.configured[filterOf{name, filter}] = true
+			}
+		}
+	}
 	t.routes = append(t.routes, t.resource(name, &routev3.RouteConfiguration{
 		Name:                               name,
 		VirtualHosts:                       hosts,
@@ -43,6 +50,9 @@ func (t *translation) route(l *policy.Listener, r *policy.Route) *routev3.Route 
 		t.redirect(l, out, r)
 	} else {
 		t.forward(out, r)
+	}
+	if r.Origin.Kind == grpcKind {
+		t.grpc(out, t.gatewayCap())
 	}
 	return out
 }

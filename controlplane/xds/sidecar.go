@@ -53,13 +53,17 @@ func (t *translation) inbound(w *policy.Workload, p *policy.Port) {
 		return
 	}
 	name, cluster := "inbound/"+p.Name, "application/"+p.Name
-	t.clusters = append(t.clusters, t.resource(cluster, t.applicationCluster(cluster, application)))
-	t.addRoutes(name, []*routev3.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: []*routev3.Route{{
+	t.clusters = append(t.clusters, t.resource(cluster, t.applicationCluster(cluster, application, p)))
+	route := &routev3.Route{
 		Name:                 string(p.Route),
 		Match:                anyPath(),
 		Action:               &routev3.Route_Route{Route: forwardTo([]share{{cluster: cluster}})},
 		TypedPerFilterConfig: t.judged(p.Route),
-	}}}}, true)
+	}
+	if p.HTTP2 {
+		t.grpc(route, lifetimesOf(t.set.Mesh.SVIDTTL).stream)
+	}
+	t.addRoutes(name, []*routev3.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: []*routev3.Route{route}}}, true)
 	t.addListener(listener(name, socketAddress(ap), corev3.TrafficDirection_INBOUND,
 		secureChain(p.Name, t.manager(t.behind(w, p), name, name), t.inboundTLS())))
 }

@@ -256,6 +256,9 @@ func packed(m protoreflect.Message) (err error) {
 		if !ok {
 			return fmt.Errorf("a packed message of type %T", m.Interface())
 		}
+		if a.GetTypeUrl() == "" && len(a.GetValue()) == 0 {
+			return nil // it says nothing: that a filter is to be on
+		}
 		inner, err := a.UnmarshalNew()
 		if err != nil {
 			return fmt.Errorf("packed message: %w", err)
