@@ -97,7 +97,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 			return alive(ctx)
 		}
 	}
-	t, ok := canonical(attributes.GetRequest().GetHttp(), c)
+	t, ok := canonical(attributes.GetRequest().GetHttp(), st.pathRules(c.route), c)
 	if ok && s.byLookup != nil {
 		verifier, ok = s.lookup(attributes, st, &t, c)
 	}
@@ -120,12 +120,12 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 }
 
 // canonical makes the canonical request. With ok false the outcome says why there is none.
-func canonical(http *authv3.AttributeContext_HttpRequest, c *check) (t target, ok bool) {
+func canonical(http *authv3.AttributeContext_HttpRequest, rules policy.PathRules, c *check) (t target, ok bool) {
 	refuse := func(reason string) (target, bool) {
 		c.outcome = outcome{kind: badRequest, reason: reason}
 		return target{}, false
 	}
-	t, reason := parseTarget(http.GetPath())
+	t, reason := parseTarget(http.GetPath(), rules)
 	c.path = t.path
 	if !validMethod(http.GetMethod()) {
 		return refuse(reasonMethod)

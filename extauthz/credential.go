@@ -82,7 +82,7 @@ func hasParameter(query, name string) bool {
 			return true
 		}
 		if strings.IndexByte(key, '%') >= 0 {
-			if decoded, reason := unescape(key); reason == "" && decoded == name {
+			if decoded, reason := unescape(key, false); reason == "" && decoded == name {
 				return true
 			}
 		}

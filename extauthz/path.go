@@ -3,6 +3,8 @@ package extauthz
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/credence-mesh/credence/policy"
 )
 
 // Why a request has no canonical form. All are answered with 400.
@@ -27,11 +29,14 @@ type target struct {
 	slash bool
 }
 
+// maxKeptSegments bounds what a path may have where the rules keep what is refused otherwise: such a path has several readings.
+const maxKeptSegments = 1024
+
 // parseTarget reads an origin-form target (RFC 9112 §3.2.1) as Envoy normalised it. It decodes each segment once and refuses whatever
-// two readers could read differently: dot segments, parameters, encoded separators, control characters, encodings that are not
-// UTF-8, empty segments. One pass of Envoy's normalisation is not a fixed point, so this is not done there. The reason is empty if all is
-// well. It never uses net/url, whose idea of a target differs from everybody's.
-func parseTarget(raw string) (target, string) {
+// two readers could read differently: dot segments, parameters, control characters, encodings that are not UTF-8, and, unless rules
+// keep them, encoded slashes and empty segments. One pass of Envoy's normalisation is not a fixed point, so this is not done there. The
+// reason is empty if all is well. It never uses net/url, whose idea of a target differs from everybody's.
+func parseTarget(raw string, rules policy.PathRules) (target, string) {
 	var t target
 	t.path, t.query, _ = strings.Cut(raw, "?")
 	if t.path == "" || t.path[0] != '/' {
@@ -41,18 +46,20 @@ func parseTarget(raw string) (target, string) {
 	if rest == "" {
 		return t, ""
 	}
+	if rules != (policy.PathRules{}) && separators(t.path) > maxKeptSegments {
+		return t, reasonPath
+	}
 	t.segments = make([]string, 0, strings.Count(rest, "/")+1)
 	for {
 		segment, after, more := strings.Cut(rest, "/")
-		if segment == "" {
-			// Only the last one may be empty: then the path ends with a slash.
-			if more {
-				return t, reasonPathEmpty
-			}
+		switch {
+		case segment == "" && !more:
 			t.slash = true
 			return t, ""
+		case segment == "" && !rules.KeepEmptySegments:
+			return t, reasonPathEmpty
 		}
-		decoded, reason := decodeSegment(segment)
+		decoded, reason := decodeSegment(segment, rules.KeepEscapedSlashes)
 		if reason != "" {
 			return t, reason
 		}
@@ -64,8 +71,17 @@ func parseTarget(raw string) (target, string) {
 	}
 }
 
+// separators counts slashes and what some reader takes for one.
+func separators(path string) int {
+	n := 0
+	for _, s := range [...]string{"/", "%2F", "%2f", "%5C", "%5c"} {
+		n += strings.Count(path, s)
+	}
+	return n
+}
+
 // decodeSegment decodes percent-encoding (RFC 3986 §2.1) once.
-func decodeSegment(s string) (string, string) {
+func decodeSegment(s string, keepSlashes bool) (string, string) {
 	plain := true
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -81,17 +97,22 @@ func decodeSegment(s string) (string, string) {
 	}
 	if !plain {
 		var reason string
-		if s, reason = unescape(s); reason != "" {
+		if s, reason = unescape(s, keepSlashes); reason != "" {
 			return "", reason
 		}
 	}
-	if s == "." || s == ".." {
-		return "", reasonPathDots
+	// A reader that takes an escaped slash for a slash resolves the dots between them.
+	for part := range strings.FieldsFuncSeq(s, isSlash) {
+		if part == "." || part == ".." {
+			return "", reasonPathDots
+		}
 	}
 	return s, ""
 }
 
-func unescape(s string) (string, string) {
+func isSlash(r rune) bool { return r == '/' || r == '\\' }
+
+func unescape(s string, keepSlashes bool) (string, string) {
 	var b strings.Builder
 	b.Grow(len(s))
 	for i := 0; i < len(s); i++ {
@@ -108,7 +129,7 @@ func unescape(s string) (string, string) {
 			c = hi<<4 | lo
 			i += 2
 			switch {
-			case c == '/' || c == '\\':
+			case (c == '/' || c == '\\') && !keepSlashes:
 				return "", reasonPathSlash
 			case c == ';':
 				return "", reasonPathParams

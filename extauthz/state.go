@@ -55,6 +55,17 @@ func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) (*
 	return r, verifier
 }
 
+// pathRules are those by which the path of a request is read: of its route, or where the path finds the route, of the gateway.
+func (s *state) pathRules(r *decide.Route) policy.PathRules {
+	if r != nil {
+		return r.Paths()
+	}
+	if s.router != nil {
+		return s.router.paths
+	}
+	return policy.PathRules{}
+}
+
 // both takes a token that was good when the rules of a retired route were, and still is: an issuer that has changed since must not meet
 // old rules, and one that is trusted no longer must not be used.
 type both struct{ last, now Verifier }

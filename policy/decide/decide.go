@@ -27,14 +27,14 @@ func (r *Route) decide(f *Facts) Decision {
 			return d
 		}
 	}
-	for _, l := range r.levels {
-		if c := l.find(l.deny, f); c != nil {
-			return deny(DeniedByRule, l.kind, c)
-		}
+	if d, denied := r.denies(f); denied {
+		return d
 	}
-	for _, l := range r.today {
-		if c := l.find(l.deny, f); c != nil {
-			return deny(DeniedByRule, l.kind, c)
+	for _, other := range readings(f) {
+		g := *f
+		g.Segments, g.Slash = other.segments, other.slash
+		if d, denied := r.denies(&g); denied {
+			return d
 		}
 	}
 	var last *compiled
@@ -44,6 +44,18 @@ func (r *Route) decide(f *Facts) Decision {
 		}
 	}
 	return allow(r.levels[len(r.levels)-1].kind, last)
+}
+
+// denies looks for a deny rule that matches f.
+func (r *Route) denies(f *Facts) (Decision, bool) {
+	for _, levels := range [2][]*level{r.levels, r.today} {
+		for _, l := range levels {
+			if c := l.find(l.deny, f); c != nil {
+				return deny(DeniedByRule, l.kind, c), true
+			}
+		}
+	}
+	return Decision{}, false
 }
 
 // broken answers for a level that cannot be evaluated.
@@ -90,14 +102,23 @@ func (l *level) explain(f *Facts) Decision {
 }
 
 func (r *Route) audit(f *Facts) []AuditHit {
-	var hits []AuditHit
+	hits := r.auditAs(f, seeAudit, nil)
+	for _, other := range readings(f) {
+		g := *f
+		g.Segments, g.Slash = other.segments, other.slash
+		hits = r.auditAs(&g, seeAuditDeny, hits)
+	}
+	return hits
+}
+
+func (r *Route) auditAs(f *Facts, see seeing, hits []AuditHit) []AuditHit {
 	for _, l := range r.levels {
-		s := search{f: f, rules: l.rules, limit: undivided, see: seeAudit, hits: hits}
-		s.visit(l.audit)
-		hits = s.hits
 		if len(hits) >= MaxAudit {
 			break
 		}
+		s := search{f: f, rules: l.rules, limit: undivided, see: see, hits: hits}
+		s.visit(l.audit)
+		hits = s.hits
 	}
 	return hits
 }

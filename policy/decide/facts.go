@@ -37,6 +37,7 @@ type Facts struct {
 	// Host is lower case, without port.
 	Host string
 	// Segments of the canonical path, percent-decoded once; "/" has none. Slash tells whether the path ends with a slash (false for "/").
+	// Where the route's PathRules keep them, segments may be empty or hold "/" and "\"; deny rules then hold for every reading of them.
 	Segments []string
 	Slash    bool
 }

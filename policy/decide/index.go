@@ -39,6 +39,7 @@ type Route struct {
 	proxy   policy.ProxyID
 	origin  string
 	access  *policy.Access
+	paths   policy.PathRules
 	denied  string
 	levels  []*level
 	issuers []policy.Name
@@ -69,7 +70,7 @@ func NewIndex(set *policy.Set) *Index {
 			if p.OwnMTLS {
 				continue // no proxy serves it, so none may ask about it
 			}
-			ix.add(cache, &Route{id: p.Route, proxy: policy.SidecarID(w.Name), origin: "Workload " + w.Name.String() + " " + p.Name, access: &p.Access})
+			ix.add(cache, &Route{id: p.Route, proxy: policy.SidecarID(w.Name), origin: "Workload " + w.Name.String() + " " + p.Name, access: &p.Access, paths: p.Paths})
 		}
 	}
 	return ix
@@ -84,7 +85,7 @@ func (ix *Index) addGateway(cache map[string]*level, g *policy.Gateway) {
 				for l := range hosts[k].Routes {
 					r := &hosts[k].Routes[l]
 					origin := strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Origin.Kind, r.Origin.Name, r.Origin.Rule))
-					ix.add(cache, &Route{id: r.ID, proxy: proxy, origin: origin, access: &r.Access})
+					ix.add(cache, &Route{id: r.ID, proxy: proxy, origin: origin, access: &r.Access, paths: g.Settings.Paths})
 				}
 			}
 		}
@@ -94,7 +95,7 @@ func (ix *Index) addGateway(cache map[string]*level, g *policy.Gateway) {
 func (ix *Index) add(cache map[string]*level, r *Route) {
 	if other := ix.routes[r.id]; other != nil {
 		// One id with two meanings: nobody can tell which one a request is for.
-		if other.proxy != r.proxy || !reflect.DeepEqual(other.access, r.access) {
+		if other.proxy != r.proxy || other.paths != r.paths || !reflect.DeepEqual(other.access, r.access) {
 			other.denied = "the route id is not unique"
 		}
 		return
@@ -222,6 +223,9 @@ func (r *Route) Proxy() policy.ProxyID { return r.proxy }
 
 // Origin tells people where the route came from: kind, name, rule.
 func (r *Route) Origin() string { return r.origin }
+
+// Paths is how the paths of its requests are read.
+func (r *Route) Paths() policy.PathRules { return r.paths }
 
 // Issuers whose tokens some level accepts, sorted. The slice is shared: read only.
 func (r *Route) Issuers() []policy.Name { return r.issuers }

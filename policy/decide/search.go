@@ -1,6 +1,10 @@
 package decide
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/credence-mesh/credence/policy"
+)
 
 // explained bounds how many rules an explanation looks at, so that a refusal costs no more than an answer.
 const explained = 64
@@ -27,6 +31,8 @@ const (
 	seeUser
 	seePeer
 	seeAudit
+	// seeAuditDeny leaves out rules that allow.
+	seeAuditDeny
 )
 
 // candidate is the rule that comes nearest; rank 0 is the nearest.
@@ -169,8 +175,8 @@ func (s *search) candidate(id int32) bool {
 			return false
 		}
 		return true
-	case seeAudit:
-		if c.matches(s.f) {
+	case seeAudit, seeAuditDeny:
+		if (s.see == seeAudit || c.rule.Action == policy.Deny) && c.matches(s.f) {
 			s.addHit(c)
 		}
 		return len(s.hits) < MaxAudit
@@ -215,7 +221,9 @@ func nearUser(c *compiled, u *User) candidate {
 	case u == nil:
 		return candidate{reason: TokenMissing}
 	case !c.accepts(u):
-		return candidate{rank: 3, reason: IssuerNotAccepted}
+		return candidate{rank: 4, reason: IssuerNotAccepted}
+	case !c.isPrincipal(u): // whatever else it lacks, no scope would help
+		return candidate{rank: 3, reason: PrincipalNotAllowed}
 	}
 	missing, claims := c.countMissing(u), c.hasClaims(u)
 	switch {
