@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,15 +115,16 @@ func (s *Server) record(ctx context.Context, c *check) {
 		add("subject", c.user.Subject)
 		add("issuer", c.user.IssuerURL)
 		add("client", c.user.Client)
+		add("principal", principal(c.user))
 	}
 	if o.decision.Policy.Name != "" {
 		add("policy", o.decision.Policy.String())
 	}
 	add("rule", o.decision.Rule)
 	add("missing_scopes", strings.Join(o.decision.MissingScopes, " "))
-	add("detail", o.decision.Detail)
+	add("detail", cmp.Or(o.decision.Detail, token.Detail(o.err)))
 	add("audit", auditText(o.decision.Audit))
-	// What a verifier says may be about a token; its code is logged above, its words are not.
+	// What a verifier says beside its code and detail is for no log: it may be about a token.
 	if o.err != nil && !errors.Is(o.err, token.ErrInvalid) && !errors.Is(o.err, token.ErrUnavailable) {
 		add("error", o.err.Error())
 	}

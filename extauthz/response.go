@@ -71,11 +71,22 @@ func allowedResponse(c *check) *authv3.CheckResponse {
 	if client != "" {
 		metadata["client"] = text(client)
 	}
+	if c.user != nil {
+		metadata["principal"] = text(principal(c.user))
+	}
 	return &authv3.CheckResponse{
 		Status:          &rpcstatus.Status{Code: int32(codes.OK)},
 		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: ok},
 		DynamicMetadata: &structpb.Struct{Fields: metadata},
 	}
+}
+
+// principal is the kind of whom a token speaks for: a client's id is no user's name.
+func principal(u *decide.User) string {
+	if u.Service {
+		return "service"
+	}
+	return "user"
 }
 
 func text(s string) *structpb.Value { return structpb.NewStringValue(strings.ToValidUTF8(s, "\uFFFD")) }
@@ -105,9 +116,12 @@ func deniedResponse(c *check) *authv3.CheckResponse {
 	denied := &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: httpCode},
 		Headers: []*corev3.HeaderValueOption{
-			header("content-type", "application/json"), header("cache-control", "no-store"), header(headerDecision, c.id),
+			header(contentType, "application/json"), header("cache-control", "no-store"), header(headerDecision, c.id),
 		},
 		Body: body(c),
+	}
+	if c.rpc != "" {
+		denied = rpcRefusal(c, int32(code))
 	}
 	if challenge := challenge(o); challenge != "" {
 		denied.Headers = append(denied.Headers, header("www-authenticate", challenge))
@@ -195,6 +209,8 @@ func message(o *outcome) string {
 		return "the token's claims do not permit this"
 	case decide.PeerNotAllowed:
 		return "the calling workload is not allowed to do this"
+	case decide.PrincipalNotAllowed:
+		return "this is for another kind of principal: the token must speak for a user, or for a service"
 	case decide.DeniedByRule:
 		return "a rule forbids this"
 	case decide.Undecided, decide.Allowed, decide.NoPolicy, decide.TargetDenied, decide.IssuerMissing, decide.TokenMissing,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
 )
 
@@ -19,7 +20,16 @@ type claims struct {
 	aud           []string
 	exp, nbf, iat *instant
 	scopes        []string
-	client        string
+}
+
+// view is claims as one issuer means them.
+type view struct {
+	*claims
+	// audience is aud, or what stands for it.
+	audience []string
+	// client is the OAuth client; service: the token speaks for a service, not for a user.
+	client  string
+	service bool
 }
 
 func readClaims(all map[string]any) (*claims, error) {
@@ -44,22 +54,42 @@ func readClaims(all map[string]any) (*claims, error) {
 			return nil, err
 		}
 	}
-	if c.aud, err = audience(all); err != nil {
+	if c.aud, err = audience(all, "aud"); err != nil {
 		return nil, err
 	}
 	if c.scopes, err = scopes(all); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"azp", "appid", "cid", "client_id"} {
-		v, err := text(all, name)
-		if err != nil {
-			return nil, err
-		}
-		if c.client == "" {
-			c.client = v
+	return c, nil
+}
+
+// view reads what the issuer's configuration gives a meaning.
+func (i *issuer) view(c *claims) (view, error) {
+	v := view{claims: c, audience: c.aud}
+	var err error
+	if i.audienceFrom != "aud" {
+		if v.audience, err = audience(c.all, i.audienceFrom); err != nil {
+			return v, err
 		}
 	}
-	return c, nil
+	for _, name := range i.clientFrom {
+		client, err := text(c.all, name)
+		if err != nil {
+			return v, err
+		}
+		if v.client == "" {
+			v.client = client
+		}
+		v.service = v.service || client != "" && client == c.sub
+	}
+	// RFC 9068 §5: a token whose subject is its client speaks for the client, whatever claims name clients here.
+	client, err := text(c.all, "client_id")
+	if err != nil {
+		return v, err
+	}
+	v.service = v.service || client != "" && client == c.sub ||
+		slices.ContainsFunc(i.conf.ServiceMarkers, func(mark policy.Claim) bool { return decide.HoldsClaim(c.all, &mark) })
+	return v, nil
 }
 
 // text is a string claim, "" where it is absent. Present and another type (or null) is an error: "wrong" is never read as "missing".
@@ -92,8 +122,8 @@ func date(all map[string]any, name string) (*instant, error) {
 	return &t, nil
 }
 
-func audience(all map[string]any) ([]string, error) {
-	v, ok := all["aud"]
+func audience(all map[string]any, name string) ([]string, error) {
+	v, ok := all[name]
 	if !ok {
 		return nil, nil
 	}
@@ -103,9 +133,9 @@ func audience(all map[string]any) ([]string, error) {
 	aud, ok := stringList(v)
 	switch {
 	case !ok:
-		return nil, invalid(ReasonClaimType, "aud is neither a string nor strings")
+		return nil, invalid(ReasonClaimType, "%s is neither a string nor strings", name)
 	case len(aud) > maxAudiences:
-		return nil, invalid(ReasonTooLarge, "aud of over %d entries", maxAudiences)
+		return nil, invalid(ReasonTooLarge, "%s of over %d entries", name, maxAudiences)
 	}
 	return aud, nil
 }
@@ -188,9 +218,9 @@ func (i *instant) numeric() *jwt.NumericDate {
 }
 
 // expiring and starting are the two halves of claims as jwt.Validator sees them: it knows one leeway, and exp has its own.
-type expiring struct{ *claims }
+type expiring struct{ view }
 
-type starting struct{ *claims }
+type starting struct{ view }
 
 var (
 	_ jwt.Claims = expiring{}
@@ -202,11 +232,11 @@ func (c expiring) GetIssuedAt() (*jwt.NumericDate, error)       { return nil, ni
 func (c expiring) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
 func (c expiring) GetIssuer() (string, error)                   { return c.iss, nil }
 func (c expiring) GetSubject() (string, error)                  { return c.sub, nil }
-func (c expiring) GetAudience() (jwt.ClaimStrings, error)       { return c.aud, nil }
+func (c expiring) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }
 
 func (c starting) GetExpirationTime() (*jwt.NumericDate, error) { return nil, nil }
 func (c starting) GetIssuedAt() (*jwt.NumericDate, error)       { return c.iat.numeric(), nil }
 func (c starting) GetNotBefore() (*jwt.NumericDate, error)      { return c.nbf.numeric(), nil }
 func (c starting) GetIssuer() (string, error)                   { return c.iss, nil }
 func (c starting) GetSubject() (string, error)                  { return c.sub, nil }
-func (c starting) GetAudience() (jwt.ClaimStrings, error)       { return c.aud, nil }
+func (c starting) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }

@@ -37,11 +37,13 @@ const (
 	ReasonIssuerUnknown     = "issuer_unknown"      // no TokenIssuer has this iss
 	ReasonIssuerNotAccepted = "issuer_not_accepted" // a TokenIssuer has it, the route accepts others
 	ReasonAudience          = "audience"            // aud has none of ours
+	ReasonTenant            = "tenant"              // iss names one tenant, and the claim another or none
 	ReasonClaimMissing      = "claim_missing"       // a required claim
 	ReasonClaimType         = "claim_type"          // a claim of another JSON type than its RFC says
 	ReasonClaimValue        = "claim_value"         // a time out of range
 	ReasonScope             = "scope"               // scope syntax, or scope and scp that differ
 	ReasonIDToken           = "id_token"            // an ID token is not an access token
+	ReasonAccessToken       = "access_token"        // an access token is not an ID token
 	ReasonEvents            = "events"              // a security event or logout token
 	ReasonConfirmation      = "cnf"                 // bound to a key, presented without proof
 	ReasonNoKeys            = "no_keys"             // unavailable: the issuer's keys are not known
@@ -63,6 +65,16 @@ func Reason(err error) string {
 	var r *refusal
 	if errors.As(err, &r) {
 		return r.reason
+	}
+	return ""
+}
+
+// Detail says for a log, beside the Reason, what an operator can act on: by how much a clock is ahead, both numbers of a limit, the issuer.
+// It holds nothing of a token but alg, kid and typ names of bounded length, quoted. "" for any other error.
+func Detail(err error) string {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.detail
 	}
 	return ""
 }

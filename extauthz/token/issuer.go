@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -26,6 +27,11 @@ type issuer struct {
 	hash    [sha256.Size]byte
 	methods map[string]jwt.SigningMethod
 	keys    *jwks.Source
+	// tenants are the exact iss, each with what the tenant's claim must be.
+	tenants map[string]string
+	// audienceFrom and clientFrom are conf's, or the defaults of the manifests.
+	audienceFrom string
+	clientFrom   []string
 	// unusable says why nothing can be verified with conf.
 	unusable string
 	end      *jwt.Validator
@@ -34,7 +40,19 @@ type issuer struct {
 }
 
 func newIssuer(conf policy.Issuer, keys *jwks.Source, all map[string]jwt.SigningMethod, now func() time.Time) *issuer {
-	i := &issuer{conf: conf, keys: keys, now: now, methods: map[string]jwt.SigningMethod{}}
+	i := &issuer{
+		conf: conf, keys: keys, now: now, methods: map[string]jwt.SigningMethod{}, tenants: make(map[string]string, len(conf.Issuers)),
+		audienceFrom: cmp.Or(conf.AudienceFrom, "aud"), clientFrom: conf.ClientFrom,
+	}
+	if len(i.clientFrom) == 0 {
+		i.clientFrom = []string{"azp", "appid", "cid", "client_id"}
+	}
+	for n, iss := range conf.Issuers {
+		i.tenants[iss] = ""
+		if conf.Tenant != nil && n < len(conf.Tenant.Values) {
+			i.tenants[iss] = conf.Tenant.Values[n]
+		}
+	}
 	for _, alg := range conf.Algorithms {
 		if m, ok := all[alg]; ok {
 			i.methods[alg] = m
@@ -44,16 +62,20 @@ func newIssuer(conf policy.Issuer, keys *jwks.Source, all map[string]jwt.Signing
 	switch {
 	case err != nil:
 		i.unusable = "its configuration can't be encoded"
-	// Each of these would switch a check of the library off instead of failing it.
-	case conf.URL() == "":
-		i.unusable = "it has no issuer URL"
+	// Each of these would switch a check off instead of failing it.
+	case len(conf.Issuers) == 0 || slices.Contains(conf.Issuers, ""):
+		i.unusable = "it has no issuer URL, or an empty one"
+	case conf.Tenant != nil && (len(conf.Tenant.Path) == 0 || len(conf.Tenant.Values) != len(conf.Issuers) || slices.Contains(conf.Tenant.Values, "")):
+		i.unusable = "its tenants do not fit its issuers"
+	case conf.Profile != policy.StrictAccessToken && conf.Profile != policy.LegacyAccessToken && conf.Profile != policy.IDToken:
+		i.unusable = "its profile is not known"
 	case len(conf.Audiences) == 0 || slices.Contains(conf.Audiences, ""):
 		i.unusable = "it has no audience, or an empty one"
 	case len(i.methods) == 0:
 		i.unusable = "it has no supported algorithm"
 	}
 	i.hash = sha256.Sum256(text)
-	i.end = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithExpirationRequired(), jwt.WithIssuer(conf.URL()),
+	i.end = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithExpirationRequired(),
 		jwt.WithAudience(conf.Audiences...), jwt.WithLeeway(clamp(conf.ExpLeeway)))
 	i.start = jwt.NewValidator(jwt.WithTimeFunc(now), jwt.WithIssuedAt(), jwt.WithLeeway(clamp(conf.Leeway)))
 	return i
@@ -92,20 +114,47 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := p.claims
+	c, err := i.view(p.claims)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.issued(p.claims); err != nil {
+		return nil, err
+	}
 	if err := i.end.Validate(expiring{c}); err != nil {
-		return nil, i.explain(c, err)
+		return nil, i.explain(p.claims, err)
 	}
 	if err := i.start.Validate(starting{c}); err != nil {
-		return nil, i.explain(c, err)
+		return nil, i.explain(p.claims, err)
 	}
-	if err := i.profile(p); err != nil {
+	if err := i.profile(p, c); err != nil {
 		return nil, err
 	}
 	u := &decide.User{
-		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Client: c.client, Scopes: c.scopes, Claims: c.all, Expires: c.exp.time(),
+		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Service: c.service, Client: c.client, Scopes: c.scopes, Claims: c.all,
+		Expires: c.exp.time(),
 	}
-	return &verified{user: u, key: key, kid: p.kid, claims: c}, nil
+	return &verified{user: u, key: key, kid: p.kid, claims: p.claims}, nil
+}
+
+// issues tells whether iss is one of the issuer's own.
+func (i *issuer) issues(iss string) bool {
+	_, ok := i.tenants[iss]
+	return ok
+}
+
+// issued compares iss again, now that it is signed (RFC 9068 §4), and the claim that must name the same tenant.
+func (i *issuer) issued(c *claims) error {
+	tenant, ok := i.tenants[c.iss]
+	if !ok {
+		return invalid(ReasonIssuerUnknown, "iss is not that of issuer %s", i.conf.Name)
+	}
+	if t := i.conf.Tenant; t != nil {
+		if said, ok := decide.ClaimText(c.all, t.Path); !ok || said != tenant {
+			return invalid(ReasonTenant, "the claim at %q does not name the tenant that iss names", t.Path)
+		}
+	}
+	return nil
 }
 
 // again tells whether facts that verified before still stand: the key is there, and it is still the time.
@@ -138,26 +187,22 @@ func (i *issuer) explain(c *claims, err error) error {
 	switch {
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
 		return i.missing(c)
-	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
-		return invalid(ReasonIssuerUnknown, "iss is not that of issuer %s", i.conf.Name)
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
-		return invalid(ReasonAudience, "aud has none of the audiences of issuer %s", i.conf.Name)
+		return invalid(ReasonAudience, "%s has none of the audiences of issuer %s", i.audienceFrom, i.conf.Name)
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return invalid(ReasonExpired, "expired %s ago", now.Sub(c.exp.time()).Round(time.Second))
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
-		return invalid(ReasonNotYetValid, "nbf is %s ahead of this clock, leeway %s", c.nbf.time().Sub(now), clamp(i.conf.Leeway))
+		return invalid(ReasonNotYetValid, "nbf is %s ahead of this clock, leeway %s", c.nbf.time().Sub(now).Round(time.Millisecond), clamp(i.conf.Leeway))
 	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return invalid(ReasonIssuedInFuture, "the issuer's clock is %s ahead of this one, leeway %s", c.iat.time().Sub(now), clamp(i.conf.Leeway))
+		return invalid(ReasonIssuedInFuture, "the issuer's clock is %s ahead of this one, leeway %s", c.iat.time().Sub(now).Round(time.Millisecond),
+			clamp(i.conf.Leeway))
 	}
 	return fmt.Errorf("%w: %w", ErrInvalid, &refusal{reason: ReasonMalformed, detail: "a claim is not valid"})
 }
 
 func (i *issuer) missing(c *claims) error {
-	switch {
-	case c.exp == nil:
+	if c.exp == nil {
 		return invalid(ReasonClaimMissing, "exp is missing")
-	case c.iss == "":
-		return invalid(ReasonClaimMissing, "iss is missing")
 	}
-	return invalid(ReasonClaimMissing, "aud is missing")
+	return invalid(ReasonClaimMissing, "%s is missing", i.audienceFrom)
 }

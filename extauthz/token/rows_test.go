@@ -248,7 +248,7 @@ func TestRowsOfClaims(t *testing.T) {
 		{"row 35 c_hash", old("c_hash", "x"), legacy, token.ReasonIDToken},
 		{"row 35 aud is the client", old("client_id", aud), legacy, token.ReasonIDToken},
 		{"row 35 Keycloak ID token", old("typ", "ID"), legacy, token.ReasonIDToken},
-		{"row 35 Keycloak refresh token", old("typ", "Refresh"), legacy, token.ReasonIDToken},
+		{"row 36 Keycloak refresh token, legacy", old("typ", "Refresh"), legacy, token.ReasonTyp},
 		{"row 35 Keycloak Bearer outweighs nonce", sign(bare, claims().with("typ", "Bearer").with("nonce", "x")), legacy, ""},
 		{"row 35 at+jwt outweighs nonce", with("nonce", "x"), legacy, ""},
 		{"row 36 events", with("events", map[string]any{}), nil, token.ReasonEvents},

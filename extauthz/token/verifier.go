@@ -151,7 +151,7 @@ func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Na
 			v.cache.Invalidate(key)
 			continue
 		}
-		if all, _ := st.candidates(i.conf.URL(), accepted); len(all) == 1 {
+		if all, _ := st.candidates(hit.claims.iss, accepted); len(all) == 1 {
 			return nil, err
 		}
 	}
@@ -194,7 +194,7 @@ func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, erro
 		switch {
 		case !ok:
 			unknown = true
-		case i.conf.URL() == iss && !slices.Contains(out, i):
+		case i.issues(iss) && !slices.Contains(out, i):
 			out = append(out, i)
 		}
 	}
@@ -205,7 +205,7 @@ func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, erro
 		return nil, unavailable(ReasonIssuerConfig, "an accepted issuer is not configured")
 	}
 	for _, i := range st.issuers {
-		if i.conf.URL() == iss {
+		if i.issues(iss) {
 			return nil, invalid(ReasonIssuerNotAccepted, "the issuer is configured but not accepted here")
 		}
 	}

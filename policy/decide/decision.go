@@ -31,6 +31,8 @@ const (
 	PeerNotAllowed
 	// NoRuleMatches: no rule of the level is for this operation.
 	NoRuleMatches
+	// PrincipalNotAllowed: the token speaks for a service where a user is wanted, or the other way round.
+	PrincipalNotAllowed
 )
 
 // String is the code that logs, metrics and clients see. Codes never change their meaning.
@@ -60,6 +62,8 @@ func (r Reason) String() string {
 		return "peer_not_allowed"
 	case NoRuleMatches:
 		return "no_rule_matches"
+	case PrincipalNotAllowed:
+		return "principal_not_allowed"
 	}
 	return "undecided"
 }
@@ -88,7 +92,8 @@ func (r Reason) Class() Class {
 		return Unauthorized
 	case IssuerMissing:
 		return Unavailable
-	case Undecided, NoPolicy, TargetDenied, DeniedByRule, InsufficientScope, ClaimsMismatch, PeerNotAllowed, NoRuleMatches:
+	case Undecided, NoPolicy, TargetDenied, DeniedByRule, InsufficientScope, ClaimsMismatch, PeerNotAllowed, NoRuleMatches,
+		PrincipalNotAllowed:
 		return Forbidden
 	}
 	return Forbidden

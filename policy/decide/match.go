@@ -11,14 +11,15 @@ import (
 type compiled struct {
 	policy *policy.Policy
 	rule   *policy.Rule
-	// needsUser is Rule.NeedsUser; scopes and claims need one whatever the Set says.
+	// needsUser is Rule.NeedsUser; scopes, claims and a principal need one whatever the Set says.
 	needsUser bool
 }
 
 func compileRule(p *policy.Policy, r *policy.Rule) compiled {
 	return compiled{
 		policy: p, rule: r,
-		needsUser: r.NeedsUser || len(r.AllScopes) > 0 || len(r.AnyScopes) > 0 || len(r.Claims) > 0,
+		needsUser: r.NeedsUser || len(r.AllScopes) > 0 || len(r.AnyScopes) > 0 || len(r.Claims) > 0 ||
+			r.Principal != policy.AnyPrincipal,
 	}
 }
 
@@ -30,7 +31,20 @@ func (c *compiled) matches(f *Facts) bool {
 }
 
 func (c *compiled) matchesUser(u *User) bool {
-	return c.accepts(u) && c.hasScopes(u) && c.hasClaims(u)
+	return c.accepts(u) && c.isPrincipal(u) && c.hasScopes(u) && c.hasClaims(u)
+}
+
+// isPrincipal tells whether the token speaks for whom the rule asks. A kind that this version does not know is nobody's.
+func (c *compiled) isPrincipal(u *User) bool {
+	switch c.rule.Principal {
+	case policy.AnyPrincipal:
+		return true
+	case policy.UserPrincipal:
+		return !u.Service
+	case policy.ServicePrincipal:
+		return u.Service
+	}
+	return false
 }
 
 func (c *compiled) accepts(u *User) bool {
@@ -167,15 +181,16 @@ func (c *compiled) missingScopes(u *User) []string {
 
 func (c *compiled) hasClaims(u *User) bool {
 	for i := range c.rule.Claims {
-		if !hasClaim(u, &c.rule.Claims[i]) {
+		if !HoldsClaim(u.Claims, &c.rule.Claims[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func hasClaim(u *User, c *policy.Claim) bool {
-	v, ok := claimAt(u.Claims, c.Path)
+// HoldsClaim tells whether the value at the claim's path, or an element of it, equals one of its values. claims are those of a User.
+func HoldsClaim(claims map[string]any, c *policy.Claim) bool {
+	v, ok := claimAt(claims, c.Path)
 	if !ok {
 		return false
 	}
@@ -189,6 +204,15 @@ func hasClaim(u *User, c *policy.Claim) bool {
 	}
 	text, ok := claimText(v)
 	return ok && slices.Contains(c.AnyOf, text)
+}
+
+// ClaimText is the one string, number or boolean at path, as rules compare it. False: there is none, or it is of another type.
+func ClaimText(claims map[string]any, path []string) (string, bool) {
+	v, ok := claimAt(claims, path)
+	if !ok {
+		return "", false
+	}
+	return claimText(v)
 }
 
 func claimAt(claims map[string]any, path []string) (any, bool) {

@@ -110,7 +110,11 @@ func userHolds(p policy.Policy, r policy.Rule, f *decide.Facts) bool {
 	if !r.NeedsUser {
 		return true
 	}
-	return f.User != nil && slices.Contains(p.Issuers, f.User.Issuer) && missing(r, f.User) == 0 && claimsHold(r, f.User)
+	return f.User != nil && slices.Contains(p.Issuers, f.User.Issuer) && principalHolds(r, f.User) && missing(r, f.User) == 0 && claimsHold(r, f.User)
+}
+
+func principalHolds(r policy.Rule, u *decide.User) bool {
+	return r.Principal == policy.AnyPrincipal || (r.Principal == policy.ServicePrincipal) == u.Service
 }
 
 func missing(r policy.Rule, u *decide.User) int {
@@ -190,7 +194,9 @@ func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, d
 	case f.User == nil:
 		return 0, decide.TokenMissing, 0
 	case !slices.Contains(p.Issuers, f.User.Issuer):
-		return 3000, decide.IssuerNotAccepted, 0
+		return 4000, decide.IssuerNotAccepted, 0
+	case !principalHolds(r, f.User):
+		return 3000, decide.PrincipalNotAllowed, 0
 	case claimsHold(r, f.User):
 		return missing(r, f.User), decide.InsufficientScope, missing(r, f.User)
 	case missing(r, f.User) == 0:
@@ -243,7 +249,10 @@ func drawRule(t *rapid.T, name string, hasIssuers bool) policy.Rule {
 			r.Claims = append(r.Claims, policy.Claim{Path: path, AnyOf: append(some(t, values, 1), rapid.SampledFrom(values).Draw(t, "value"))})
 		}
 	}
-	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || hasIssuers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
+	if rapid.IntRange(0, 2).Draw(t, "principal") == 0 {
+		r.Principal = rapid.SampledFrom([]policy.Principal{policy.UserPrincipal, policy.ServicePrincipal}).Draw(t, "kind")
+	}
+	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || r.Principal != policy.AnyPrincipal || hasIssuers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
 	return r
 }
 
@@ -258,7 +267,7 @@ func drawFacts(t *rapid.T) *decide.Facts {
 	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
 		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), true, nil, []any{"red", decide.Number("1")}, []any{}}).Draw(t, "claim")
 		f.User = &decide.User{
-			Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Scopes: sorted(some(t, scopes, 3)),
+			Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Service: rapid.Bool().Draw(t, "service"), Scopes: sorted(some(t, scopes, 3)),
 			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}},
 		}
 	}
