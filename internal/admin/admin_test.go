@@ -112,13 +112,13 @@ func serve(t *testing.T, h http.Handler) (socket string) {
 func full() admin.Status {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return admin.Status{
-		Version: "v1", TrustDomain: "a.test", Development: true, Generation: 3, Hash: "abc", NotReady: []string{"why"},
+		Version: "v1", Time: at, TrustDomain: "a.test", Development: true, Generation: 3, Hash: "abc", NotReady: []string{"why"}, Degraded: []string{"what"},
 		Gateways: []admin.Listening{{Name: "default/edge", SPIFFEID: "spiffe://a.test/ns/default/gw/edge", Expires: at, Addresses: []string{"http=127.0.0.1:80"}, AdminSocket: "/a"}},
 		Workloads: []admin.Listening{{
 			Name: "default/web", SPIFFEID: "spiffe://a.test/ns/default/wl/web", Addresses: []string{}, Outbound: "127.0.0.1:1",
 			Applications: []string{"http=127.0.0.1:2"}, Boundary: "none", AdminSocket: "/b", Denied: "no",
 		}},
-		Issuers:     []admin.Issuer{{Name: "default/dev", Issuer: "http://127.0.0.1:3", Keys: 1, Error: "late"}},
+		Issuers:     []admin.Issuer{{Name: "default/dev", Issuer: "http://127.0.0.1:3", Keys: 1, Updated: at, Next: at, Until: at, Restored: true, Skipped: []string{"keys[0]: use enc"}, Error: "late"}},
 		Proxies:     []admin.Proxy{{ID: "gateway/default/edge", PID: 7, Connected: true, Version: "1.40.0", Generation: 3, Restarts: 1, Rejected: "Listener", Error: "x"}},
 		Diagnostics: []admin.Diagnostic{{Severity: "error", Code: "c", Position: "m.yaml:1:2", Object: "Mesh m", Message: "m", Hint: "h"}},
 		Pinned:      []string{"Mesh m"}, Denied: []string{},
@@ -128,10 +128,10 @@ func full() admin.Status {
 // TestStatusShape holds the names that scripts read: they may be added to, never changed.
 func TestStatusShape(t *testing.T) {
 	_, body := get(t, admin.API(full), "GET", "/v1/status")
-	const want = `{"version":"v1","trustDomain":"a.test","development":true,"generation":3,"hash":"abc","ready":false,"notReady":["why"],` +
+	const want = `{"version":"v1","time":"2026-01-02T03:04:05Z","trustDomain":"a.test","development":true,"generation":3,"hash":"abc","ready":false,"notReady":["why"],"degraded":["what"],` +
 		`"gateways":[{"name":"default/edge","spiffeID":"spiffe://a.test/ns/default/gw/edge","expires":"2026-01-02T03:04:05Z","addresses":["http=127.0.0.1:80"],"adminSocket":"/a"}],` +
 		`"workloads":[{"name":"default/web","spiffeID":"spiffe://a.test/ns/default/wl/web","addresses":[],"outbound":"127.0.0.1:1","applications":["http=127.0.0.1:2"],"boundary":"none","adminSocket":"/b","denied":"no"}],` +
-		`"issuers":[{"name":"default/dev","issuer":"http://127.0.0.1:3","keys":1,"error":"late"}],` +
+		`"issuers":[{"name":"default/dev","issuer":"http://127.0.0.1:3","keys":1,"updated":"2026-01-02T03:04:05Z","next":"2026-01-02T03:04:05Z","until":"2026-01-02T03:04:05Z","restored":true,"skipped":["keys[0]: use enc"],"error":"late"}],` +
 		`"proxies":[{"id":"gateway/default/edge","pid":7,"connected":true,"version":"1.40.0","generation":3,"restarts":1,"rejected":"Listener","error":"x"}],` +
 		`"diagnostics":[{"severity":"error","code":"c","position":"m.yaml:1:2","object":"Mesh m","message":"m","hint":"h"}],` +
 		`"pinned":["Mesh m"],"denied":[]}`

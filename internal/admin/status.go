@@ -4,13 +4,17 @@ import "time"
 
 // Status is the answer of GET /v1/status, and what `credence status` prints. Slices are sorted by name.
 type Status struct {
-	Version     string       `json:"version"`
-	TrustDomain string       `json:"trustDomain"`
-	Development bool         `json:"development"`
-	Generation  uint64       `json:"generation"`
-	Hash        string       `json:"hash"`
-	Ready       bool         `json:"ready"`
-	NotReady    []string     `json:"notReady"`
+	Version string `json:"version"`
+	// Time of the picture.
+	Time        time.Time `json:"time,omitzero"`
+	TrustDomain string    `json:"trustDomain"`
+	Development bool      `json:"development"`
+	Generation  uint64    `json:"generation"`
+	Hash        string    `json:"hash"`
+	Ready       bool      `json:"ready"`
+	NotReady    []string  `json:"notReady"`
+	// Degraded is what harms a part and does not keep the product from being ready.
+	Degraded    []string     `json:"degraded,omitempty"`
 	Gateways    []Listening  `json:"gateways"`
 	Workloads   []Listening  `json:"workloads"`
 	Issuers     []Issuer     `json:"issuers"`
@@ -44,7 +48,16 @@ type Issuer struct {
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"`
 	Keys   int    `json:"keys"`
-	Error  string `json:"error,omitempty"`
+	// Updated is when the keys were last read well, Next when the issuer is asked again, Until how long they are trusted unless it
+	// answers; zero: never.
+	Updated time.Time `json:"updated,omitzero"`
+	Next    time.Time `json:"next,omitzero"`
+	Until   time.Time `json:"until,omitzero"`
+	// Restored: the keys are those that an earlier process had, and the issuer has not answered since.
+	Restored bool `json:"restored,omitempty"`
+	// Skipped keys of the issuer's document, with the reason.
+	Skipped []string `json:"skipped,omitempty"`
+	Error   string   `json:"error,omitempty"`
 }
 
 // Proxy is one Envoy.

@@ -26,7 +26,7 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func (a *app) Status() admin.Status {
 	c := a.snapshot()
 	s := admin.Status{
-		Version: a.opts.Version, Generation: c.generation, Hash: c.hash, NotReady: a.notReady(), Diagnostics: c.diagnostics,
+		Version: a.opts.Version, Time: time.Now(), Generation: c.generation, Hash: c.hash, NotReady: a.notReady(), Diagnostics: c.diagnostics,
 		Pinned: keyNames(c.snapshot.Pinned), Denied: keyNames(c.snapshot.Missing),
 		Gateways: []admin.Listening{}, Workloads: []admin.Listening{}, Issuers: []admin.Issuer{}, Proxies: a.proxyStatus(c),
 	}
@@ -59,13 +59,7 @@ func (a *app) Status() admin.Status {
 		}
 		s.Workloads = append(s.Workloads, l)
 	}
-	urls := map[policy.Name]string{}
-	for _, iss := range c.set.Issuers {
-		urls[iss.Name] = iss.URL()
-	}
-	for _, k := range a.keys.Status() {
-		s.Issuers = append(s.Issuers, admin.Issuer{Name: k.Issuer.String(), Issuer: urls[k.Issuer], Keys: k.Keys, Error: k.Failure})
-	}
+	s.Issuers, s.Degraded = issuerStatus(c.set, a.keys), a.keyHealth.degraded()
 	return s
 }
 
@@ -194,6 +188,7 @@ func (a *app) notReady() []string {
 	if len(out) == 0 && !a.opts.NoProxies {
 		out = a.unreached(c.set)
 	}
+	out = a.keyHealth.notReady(out)
 	slices.Sort(out)
 	return out
 }

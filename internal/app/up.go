@@ -77,6 +77,7 @@ type app struct {
 	certificates *certificates
 	issuers      *devIssuers
 	keys         *jwks.Keys
+	keyHealth    keyHealth
 	tokens       *token.Verifier
 	authz        *extauthz.Server
 	plane        *controlplane.Plane
@@ -171,6 +172,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.certificates = newCertificates(a.log, time.Now)
 	a.issuers = newDevIssuers(a.state, a.log)
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
+	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	if a.tokens, err = token.New(token.Options{Keys: a.keys}); err != nil {
 		return err

@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,13 +45,16 @@ func newStatus(streams IO) *cobra.Command {
 
 func printStatus(w io.Writer, s admin.Status) error {
 	ready := "ready"
-	if !s.Ready {
+	switch {
+	case !s.Ready:
 		ready = "not ready"
+	case len(s.Degraded) > 0:
+		ready = "ready, degraded"
 	}
 	if _, err := fmt.Fprintf(w, "mesh %s, generation %d, %s\n", s.TrustDomain, s.Generation, ready); err != nil {
 		return err
 	}
-	for _, why := range s.NotReady {
+	for _, why := range slices.Concat(s.NotReady, s.Degraded) {
 		if _, err := fmt.Fprintln(w, "  "+oneLine(why)); err != nil {
 			return err
 		}
@@ -68,7 +73,7 @@ func printStatus(w io.Writer, s admin.Status) error {
 		proxies = append(proxies, []string{p.ID, strconv.Itoa(p.PID), p.Version, strconv.FormatUint(p.Generation, 10), strconv.Itoa(p.Restarts), state})
 	}
 	for _, i := range s.Issuers {
-		issuers = append(issuers, []string{i.Name, i.Issuer, strconv.Itoa(i.Keys), i.Error})
+		issuers = append(issuers, issuerRow(s.Time, i))
 	}
 	for _, k := range s.Pinned {
 		pinned = append(pinned, []string{k, "in force in its last good version"})
@@ -84,7 +89,7 @@ func printStatus(w io.Writer, s admin.Status) error {
 		rows   [][]string
 	}{
 		{[]string{"PROXY", "PROCESS", "ENVOY", "GENERATION", "RESTARTS", "STATE"}, proxies},
-		{[]string{"ISSUER", "URL", "KEYS", "FAILURE"}, issuers},
+		{[]string{"ISSUER", "URL", "KEYS", "READ", "NEXT", "TRUSTED UNTIL", "FAILURE"}, issuers},
 		{[]string{"OBJECT", "STATE"}, pinned},
 	} {
 		if err := section(w, func() error { return table(w, t.header, t.rows) }, len(t.rows)); err != nil {
@@ -102,6 +107,24 @@ func printStatus(w io.Writer, s admin.Status) error {
 		}
 	}
 	return nil
+}
+
+// issuerRow is one issuer as it was at the time now.
+func issuerRow(now time.Time, i admin.Issuer) []string {
+	read, next, until := "", "", ""
+	if !i.Updated.IsZero() {
+		read = now.Sub(i.Updated).Round(time.Second).String() + " ago"
+		if i.Restored {
+			read += ", from disk"
+		}
+	}
+	if !i.Next.IsZero() {
+		next = "in " + max(0, i.Next.Sub(now)).Round(time.Second).String()
+	}
+	if !i.Until.IsZero() {
+		until = i.Until.Local().Format(time.DateTime)
+	}
+	return []string{i.Name, i.Issuer, strconv.Itoa(i.Keys), read, next, until, i.Error}
 }
 
 // section prints a blank line and a table; an empty one is left out.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,8 +50,9 @@ func running(t *testing.T, s admin.Status) (stateDir string) {
 }
 
 func TestStatusTablesLineUpWhateverTheyHold(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
 	dir := running(t, admin.Status{
-		TrustDomain: "a.test", Generation: 7, NotReady: []string{"proxy gateway/default/edge: first\nsecond"},
+		TrustDomain: "a.test", Generation: 7, Time: at, Degraded: []string{"issuer default/dev has no keys"}, NotReady: []string{"proxy gateway/default/edge: first\nsecond"},
 		Gateways: []admin.Listening{
 			{Name: "default/edge", SPIFFEID: "spiffe://a.test/ns/default/gw/edge", Addresses: []string{"http=127.0.0.1:80", "https=127.0.0.1:443"}},
 			{Name: "default/a-gateway-with-a-rather-long-name", SPIFFEID: "spiffe://a.test/x", Denied: "its ID is taken"},
@@ -61,7 +63,10 @@ func TestStatusTablesLineUpWhateverTheyHold(t *testing.T) {
 			{ID: "sidecar/default/web", PID: 1, Connected: true, Rejected: "Listener (in): bad"},
 			{ID: "sidecar/default/x", PID: 2},
 		},
-		Issuers:     []admin.Issuer{{Name: "default/dev", Issuer: "https://é.test", Error: "late"}},
+		Issuers: []admin.Issuer{
+			{Name: "default/dev", Issuer: "https://é.test", Error: "late"},
+			{Name: "default/idp", Issuer: "https://idp.test", Keys: 2, Updated: at.Add(-90 * time.Second), Next: at.Add(time.Hour), Until: at.Add(24 * time.Hour), Restored: true},
+		},
 		Pinned:      []string{"Mesh m"},
 		Denied:      []string{"Workload default/y"},
 		Diagnostics: []admin.Diagnostic{{Severity: "error", Code: "c", Position: "m.yaml:1:2", Message: "bad", Hint: "mend it"}},
@@ -72,6 +77,7 @@ func TestStatusTablesLineUpWhateverTheyHold(t *testing.T) {
 	}
 	const want = `mesh a.test, generation 7, not ready
   proxy gateway/default/edge: first; second
+  issuer default/dev has no keys
 
 KIND     NAME                                       LISTENS (mTLS for workloads)           CALLS OTHERS THROUGH  IDENTITY                            UNTIL
 gateway  default/edge                               http=127.0.0.1:80 https=127.0.0.1:443  -                     spiffe://a.test/ns/default/gw/edge  -
@@ -83,8 +89,9 @@ sidecar/default/orders  4194304  1.40.0  7           0         connected
 sidecar/default/web     1        -       0           0         refused Listener (in): bad
 sidecar/default/x       2        -       0           0         not connected
 
-ISSUER       URL             KEYS  FAILURE
-default/dev  https://é.test  0     late
+ISSUER       URL               KEYS  READ                  NEXT       TRUSTED UNTIL        FAILURE
+default/dev  https://é.test    0     -                     -          -                    late
+default/idp  https://idp.test  2     1m30s ago, from disk  in 1h0m0s  2026-01-03 03:04:05  -
 
 OBJECT              STATE
 Mesh m              in force in its last good version
