@@ -7,7 +7,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/credence-mesh/credence/internal/cli.version=$(VERSION)
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help doctor build envoy check unit test e2e fuzz bench golden quickstart
+.PHONY: help doctor build envoy check unit test e2e fuzz bench golden generate check-generate quickstart
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,12 @@ bench: ## benchmarks, each beside its limit
 golden: ## rewrites the golden files; read the diff
 	@go test ./policy/... ./manifests/... -update
 	@go test -tags e2e ./controlplane/xds -update
+
+generate: ## Go code of the protocol buffers (python3 -m pip install grpcio-tools==1.85.1)
+	@scripts/generate.sh
+
+check-generate: generate ## fails where the committed code is not what generate makes
+	@git diff --exit-code -- examples/quickstart/shoppb
 
 quickstart: doctor envoy build ## the mesh of examples/quickstart on real Envoy, request by request (KEEP=1 stays up)
 	@examples/quickstart/run.sh
