@@ -33,6 +33,8 @@ type check struct {
 	proxy   policy.ProxyID
 	routeID policy.RouteID
 	route   *decide.Route
+	// rpc is the content type of a gRPC call, empty for any other request.
+	rpc     string
 	method  string
 	host    string
 	path    string
@@ -89,6 +91,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		return status.Error(codes.Unavailable, "no configuration has been published yet")
 	}
 	attributes := req.GetAttributes()
+	c.rpc = rpcType(attributes.GetRequest().GetHttp())
 	var verifier Verifier
 	if s.byLookup == nil {
 		c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"unicode/utf8"
@@ -33,7 +34,7 @@ var (
 	errUTF8 = errors.New("check request: a string is not UTF-8")
 )
 
-// DecodeCheckRequest reads into req what a Check looks at: method, path, host, the Authorization headers, the peer's principal and
+// DecodeCheckRequest reads into req what a Check looks at: method, path, host, the Authorization headers, a Content-Type of gRPC, the peer's principal and
 // certificate, and the route id. Everything else is skipped without being looked into. For those fields it does what proto.Unmarshal does:
 // messages merge, the last scalar counts, strings must be UTF-8; only raw_value of a header is given as its value, whatever its
 // bytes. data is not kept.
@@ -174,7 +175,7 @@ func decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
 		case 3:
 			var key, value string
 			key, value, err = decodeEntry(f.sub())
-			if err == nil && strings.EqualFold(key, authorization) {
+			if err == nil && wanted(key, value) {
 				if h.Headers == nil {
 					h.Headers = make(map[string]string, 1)
 				}
@@ -221,6 +222,17 @@ func decodeHeaderMap(f fields, m *corev3.HeaderMap) error {
 	return f.err
 }
 
+// wanted tells whether a Check looks at a header.
+func wanted(key, value string) bool {
+	switch len(key) {
+	case len(authorization):
+		return strings.EqualFold(key, authorization)
+	case len(contentType):
+		return strings.EqualFold(key, contentType) && isRPC(value)
+	}
+	return false
+}
+
 func decodeHeader(f fields, m *corev3.HeaderMap) error {
 	var key, value, raw string
 	for f.next() {
@@ -233,7 +245,7 @@ func decodeHeader(f fields, m *corev3.HeaderMap) error {
 			raw = f.bytes()
 		}
 	}
-	if f.err != nil || !strings.EqualFold(key, authorization) {
+	if f.err != nil || !wanted(key, cmp.Or(raw, value)) {
 		return f.err
 	}
 	h := &corev3.HeaderValue{Key: key, Value: value}

@@ -1,0 +1,103 @@
+package extauthz
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+const (
+	contentType = "content-type"
+	grpcType    = "application/grpc"
+	grpcWebType = "application/grpc-web"
+)
+
+// errorDomain is the domain of every ErrorInfo (AIP-193).
+const errorDomain = "credence.mesh"
+
+// rpcType is the content type of a request that is a call of gRPC or gRPC-Web, else empty. Envoy's grpc_web filter, where it is, has made
+// the one of the other before a Check sees it, so the two cannot be told apart there.
+func rpcType(h *authv3.AttributeContext_HttpRequest) string {
+	if h.GetMethod() != http.MethodPost {
+		return ""
+	}
+	for _, v := range h.GetHeaderMap().GetHeaders() {
+		if !strings.EqualFold(v.GetKey(), contentType) {
+			continue
+		}
+		value := v.GetValue()
+		if raw := v.GetRawValue(); len(raw) > 0 {
+			value = string(raw)
+		}
+		if isRPC(value) {
+			return value
+		}
+	}
+	for k, v := range h.GetHeaders() {
+		if strings.EqualFold(k, contentType) && isRPC(v) {
+			return v
+		}
+	}
+	return ""
+}
+
+// isRPC: "application/grpc", alone or before "+proto", ";…" or "-web…" (gRPC over HTTP/2, "Content-Type"; PROTOCOL-WEB).
+func isRPC(value string) bool {
+	if len(value) < len(grpcType) || !strings.EqualFold(value[:len(grpcType)], grpcType) {
+		return false
+	}
+	rest := value[len(grpcType):]
+	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' ' || strings.HasPrefix(rest, "-web")
+}
+
+// rpcRefusal is a refusal that gRPC clients understand: the status in headers (gRPC over HTTP/2, "Trailers-Only"), and HTTP 200, which a
+// client of gRPC-Web needs to look at them. It is a refusal to Envoy all the same: what decides there is CheckResponse.status, never OK.
+func rpcRefusal(c *check, code int32) *authv3.DeniedHttpResponse {
+	text := message(&c.outcome)
+	kind := grpcType
+	if len(c.rpc) >= len(grpcWebType) && strings.EqualFold(c.rpc[:len(grpcWebType)], grpcWebType) {
+		kind = c.rpc // no filter has translated it, and none will translate the answer
+	}
+	denied := &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode_OK},
+		Headers: []*corev3.HeaderValueOption{
+			header(contentType, kind), header("cache-control", "no-store"), header(headerDecision, c.id),
+			header("grpc-status", strconv.Itoa(int(code))), header("grpc-message", encodeMessage(text)),
+		},
+	}
+	if details := rpcDetails(c, code, text); details != "" {
+		denied.Headers = append(denied.Headers, header("grpc-status-details-bin", details))
+	}
+	return denied
+}
+
+// rpcDetails is google.rpc.Status with one ErrorInfo, as grpc-status-details-bin carries it.
+func rpcDetails(c *check, code int32, text string) string {
+	info := &errdetails.ErrorInfo{
+		Reason: strings.ToUpper(c.outcome.reason), Domain: errorDomain, Metadata: map[string]string{"decision": c.id},
+	}
+	if scopes := c.outcome.decision.MissingScopes; len(scopes) > 0 {
+		info.Metadata["scope"] = strings.ToValidUTF8(strings.Join(scopes, " "), "\uFFFD")
+	}
+	detail, err := anypb.New(info)
+	if err != nil {
+		return ""
+	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(&rpcstatus.Status{Code: code, Message: strings.ToValidUTF8(text, "\uFFFD"), Details: []*anypb.Any{detail}})
+	if err != nil {
+		return ""
+	}
+	return base64.RawStdEncoding.EncodeToString(data)
+}
+
+// encodeMessage is the percent-encoding of grpc-message (gRPC over HTTP/2, "Status-Message"): all but printable ASCII, and '%'.
+func encodeMessage(s string) string { return encodeValue(s, true) }
