@@ -6,6 +6,7 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	grpcwebv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -88,6 +89,9 @@ func (s *manners) mutations() []*mutationv3.HeaderMutation {
 // is answered without a user, a denial to gRPC-Web is translated); nothing that clears the route cache may ever stand after it.
 func (t *translation) httpFilters(s side, routes string) []*hcmv3.HttpFilter {
 	var filters []*hcmv3.HttpFilter
+	if t.configured[filterOf{routes, corsFilter}] {
+		filters = append(filters, t.httpFilter(corsFilter, &corsv3.Cors{}))
+	}
 	if t.configured[filterOf{routes, grpcWebFilter}] {
 		f := t.httpFilter(grpcWebFilter, &grpcwebv3.GrpcWeb{})
 		f.Disabled = true // but for the routes that turn it on

@@ -2,6 +2,7 @@ package xds
 
 import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/credence-mesh/credence/policy"
 )
@@ -25,6 +26,8 @@ func (t *translation) match(r *policy.Route) *routev3.RouteMatch {
 		m.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: path}
 	case r.Match.PathKind == policy.PathPrefix:
 		m.PathSpecifier = wholePath(pathPattern(r.Match.Path) + "(?:/.*)?")
+	case r.Match.PathKind == policy.PathRegex:
+		m.PathSpecifier = wholePath(r.Match.Path)
 	default:
 		t.fail("%s: path match of kind %d", origin(r), r.Match.PathKind)
 	}
@@ -34,11 +37,21 @@ func (t *translation) match(r *policy.Route) *routev3.RouteMatch {
 	for _, h := range r.Match.Headers {
 		m.Headers = append(m.Headers, headerIs(h.Name, h.Value))
 	}
-	for _, q := range r.Match.Query {
-		m.QueryParameters = append(m.QueryParameters, &routev3.QueryParameterMatcher{
-			Name:                         q.Name,
-			QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_StringMatch{StringMatch: queryIs(q.Value)},
+	for _, h := range r.Match.HeaderRegex {
+		m.Headers = append(m.Headers, &routev3.HeaderMatcher{
+			Name: h.Name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: matches(h.Value)},
 		})
+	}
+	query := func(name string, value *matcherv3.StringMatcher) {
+		m.QueryParameters = append(m.QueryParameters, &routev3.QueryParameterMatcher{
+			Name: name, QueryParameterMatchSpecifier: &routev3.QueryParameterMatcher_StringMatch{StringMatch: value},
+		})
+	}
+	for _, q := range r.Match.Query {
+		query(q.Name, queryIs(q.Value))
+	}
+	for _, q := range r.Match.QueryRegex {
+		query(q.Name, matches(q.Value))
 	}
 	return m
 }

@@ -33,7 +33,11 @@ func (t *translation) addRoutes(name string, hosts []*routev3.VirtualHost, anyPo
 func (t *translation) virtualHost(l *policy.Listener, vh *policy.VirtualHost) *routev3.VirtualHost {
 	out := &routev3.VirtualHost{Name: vh.Host, Domains: []string{vh.Host}, Routes: make([]*routev3.Route, 0, len(vh.Routes))}
 	for i := range vh.Routes {
-		out.Routes = append(out.Routes, t.route(l, &vh.Routes[i]))
+		r := &vh.Routes[i]
+		if p := t.preflight(r); p != nil {
+			out.Routes = append(out.Routes, p)
+		}
+		out.Routes = append(out.Routes, t.route(l, r))
 	}
 	return out
 }
@@ -46,6 +50,7 @@ func (t *translation) route(l *policy.Listener, r *policy.Route) *routev3.Route 
 	}
 	t.request(r, out)
 	t.response(r, out)
+	t.cors(r, out)
 	if r.Redirect != nil {
 		t.redirect(l, out, r)
 	} else {

@@ -28,6 +28,8 @@ func (c *compiler) filters(out *policy.Route, filters []gatewayv1.HTTPRouteFilte
 			out.Redirect = redirect(f.RequestRedirect)
 		case f.Type == gatewayv1.HTTPRouteFilterURLRewrite && f.URLRewrite != nil:
 			out.Rewrite = rewrite(f.URLRewrite)
+		case f.Type == gatewayv1.HTTPRouteFilterCORS && f.CORS != nil:
+			out.CORS = c.cors(f.CORS, where.at("cors"))
 		default:
 			c.errorAt(where.at("type"), "unsupported-filter", fmt.Sprintf("filter %s is not supported: the route is denied", f.Type), "remove it")
 			out.Access.Denied = fmt.Sprintf("filter %s is not supported", f.Type)

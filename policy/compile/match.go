@@ -40,9 +40,14 @@ func (c *compiler) ruleCandidates(r *route, rule int) {
 				"use ReplaceFullPath")
 			x.out.Access.Denied = "ReplacePrefixMatch on a path that is not a prefix"
 		}
-		x.segments, x.undecodable = pathSegments(x.out.Match.Path)
+		if x.out.Match.PathKind == policy.PathRegex {
+			x.undecodable = true // which paths it stands for is not told apart
+		} else {
+			x.segments, x.undecodable = pathSegments(x.out.Match.Path)
+		}
 		x.path = canonicalPath(&x.out.Match, x)
 		x.key = matchKey(x.out.Match, x.path)
+		c.lintPreflight(x)
 		r.candidates = append(r.candidates, x)
 	}
 }
@@ -73,21 +78,33 @@ func (c *compiler) routeMatch(out *policy.RouteMatch, m *gatewayv1.HTTPRouteMatc
 		out.Method = string(*m.Method)
 	}
 	for i, h := range m.Headers {
-		if h.Type != nil && *h.Type != gatewayv1.HeaderMatchExact {
+		pair := policy.NameValue{Name: strings.ToLower(string(h.Name)), Value: h.Value}
+		switch {
+		case h.Type == nil || *h.Type == gatewayv1.HeaderMatchExact:
+			out.Headers = addPair(out.Headers, pair.Name, pair.Value)
+		case *h.Type != gatewayv1.HeaderMatchRegularExpression:
 			c.errorAt(at.at("headers[%d].type", i), "unsupported-match", fmt.Sprintf("header match %s is not supported", *h.Type), "use Exact")
 			return false
-		}
-		out.Headers = addPair(out.Headers, strings.ToLower(string(h.Name)), h.Value)
-	}
-	for i, q := range m.QueryParams {
-		if q.Type != nil && *q.Type != gatewayv1.QueryParamMatchExact {
-			c.errorAt(at.at("queryParams[%d].type", i), "unsupported-match", fmt.Sprintf("query match %s is not supported", *q.Type), "use Exact")
+		case !c.valueRegex(&out.HeaderRegex, pair, at.at("headers[%d].value", i)):
 			return false
 		}
-		out.Query = addPair(out.Query, string(q.Name), q.Value)
+	}
+	for i, q := range m.QueryParams {
+		pair := policy.NameValue{Name: string(q.Name), Value: q.Value}
+		switch {
+		case q.Type == nil || *q.Type == gatewayv1.QueryParamMatchExact:
+			out.Query = addPair(out.Query, pair.Name, pair.Value)
+		case *q.Type != gatewayv1.QueryParamMatchRegularExpression:
+			c.errorAt(at.at("queryParams[%d].type", i), "unsupported-match", fmt.Sprintf("query match %s is not supported", *q.Type), "use Exact")
+			return false
+		case !c.valueRegex(&out.QueryRegex, pair, at.at("queryParams[%d].value", i)):
+			return false
+		}
 	}
 	sortPairs(out.Headers)
 	sortPairs(out.Query)
+	sortPairs(out.HeaderRegex)
+	sortPairs(out.QueryRegex)
 	return true
 }
 
@@ -109,8 +126,7 @@ func (c *compiler) pathMatch(out *policy.RouteMatch, p *gatewayv1.HTTPPathMatch,
 			out.Path = "/"
 		}
 	case gatewayv1.PathMatchRegularExpression:
-		c.errorAt(at.at("path.type"), "unsupported-match", "path match RegularExpression is not supported", "use Exact or PathPrefix")
-		return false
+		return c.pathRegex(out, at.at("path.value"))
 	default:
 		c.errorAt(at.at("path.type"), "unsupported-match", fmt.Sprintf("path match %s is not supported", kind), "use Exact or PathPrefix")
 		return false
@@ -150,7 +166,7 @@ func matchKey(m policy.RouteMatch, path string) string {
 }
 
 // byPrecedence orders candidates as Gateway API says (HTTPRouteRule.Matches): exact path, longest prefix, method, most headers,
-// most query parameters; then the route's name and the order in the manifest.
+// most query parameters; then the route's name and the order in the manifest. Regular expressions come after all prefixes, the longest first.
 func byPrecedence(a, b *candidate) int {
 	x, y := &a.out.Match, &b.out.Match
 	if a.route.kind == kindGRPCRoute && b.route.kind == kindGRPCRoute {
@@ -162,8 +178,8 @@ func byPrecedence(a, b *candidate) int {
 		cmp.Compare(x.PathKind, y.PathKind),
 		cmp.Compare(len(b.path), len(a.path)),
 		yesFirst(x.Method != "", y.Method != ""),
-		cmp.Compare(len(y.Headers), len(x.Headers)),
-		cmp.Compare(len(y.Query), len(x.Query)),
+		cmp.Compare(len(y.Headers)+len(y.HeaderRegex), len(x.Headers)+len(x.HeaderRegex)),
+		cmp.Compare(len(y.Query)+len(y.QueryRegex), len(x.Query)+len(x.QueryRegex)),
 		strings.Compare(a.route.name.Namespace, b.route.name.Namespace),
 		strings.Compare(a.route.name.Name, b.route.name.Name),
 		cmp.Compare(a.rule, b.rule),

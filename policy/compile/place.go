@@ -61,6 +61,7 @@ func (c *compiler) virtualHosts(s *section) []policy.VirtualHost {
 func (c *compiler) hostRoutes(s *section, host string) []policy.Route {
 	candidates := slices.Clone(s.hosts[host])
 	slices.SortStableFunc(candidates, byPrecedence)
+	c.lintUnreachableRegex(candidates)
 	out := make([]policy.Route, 0, len(candidates))
 	first := make(map[string]*candidate, len(candidates))
 	for _, x := range candidates {

@@ -30,6 +30,9 @@ func routeID(s *section, host string, r *policy.Route) policy.RouteID {
 		b = fmt.Appendf(b, "rewrite %q ", w.Host)
 		b = appendPath(b, w.Path)
 	}
+	if c := r.CORS; c != nil {
+		b = fmt.Appendf(b, "cors %q %q %q %q %t %d ", c.AllowOrigins, c.AllowMethods, c.AllowHeaders, c.ExposeHeaders, c.AllowCredentials, c.MaxAge)
+	}
 	return digest(appendBackends(b, r.Backends))
 }
 
@@ -73,7 +76,12 @@ func digest(b []byte) policy.RouteID {
 func appendMatch(b []byte, m *policy.RouteMatch) []byte {
 	b = fmt.Appendf(b, "match %d %q %q ", m.PathKind, m.Path, m.Method)
 	b = appendPairs(b, "headers", m.Headers)
-	return appendPairs(b, "query", m.Query)
+	b = appendPairs(b, "query", m.Query)
+	if len(m.HeaderRegex)+len(m.QueryRegex) > 0 {
+		b = appendPairs(b, "header regex", m.HeaderRegex)
+		b = appendPairs(b, "query regex", m.QueryRegex)
+	}
+	return b
 }
 
 func appendHeaders(b []byte, what string, h *policy.HeaderChange) []byte {
