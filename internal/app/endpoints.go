@@ -25,7 +25,9 @@ type Endpoints struct {
 	// WorkloadAPI is the value for SPIFFE_ENDPOINT_SOCKET.
 	WorkloadAPI string `json:"workloadAPI"`
 	// Issuer is the URL of the development issuer; empty: none runs.
-	Issuer    string                      `json:"issuer,omitempty"`
+	Issuer string `json:"issuer,omitempty"`
+	// Checks are the addresses of `credence authz`: the path of a unix socket, "ip:port".
+	Checks    []string                    `json:"checks,omitempty"`
 	Gateways  map[string]GatewayEndpoint  `json:"gateways"`
 	Workloads map[string]WorkloadEndpoint `json:"workloads"`
 }

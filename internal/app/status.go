@@ -244,25 +244,24 @@ func reach(addr string) error {
 	return c.Close()
 }
 
-// watchReady tells Options.Changed once when the product has become ready.
-func (a *app) watchReady(ctx context.Context) error {
+// watchReady tells changed, unless it is nil, once when all is ready, and every two seconds until then.
+func watchReady(ctx context.Context, changed func(Event), notReady func() []string, status func() admin.Status) error {
+	if changed == nil {
+		return nil
+	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	progress := time.NewTicker(2 * time.Second)
 	defer progress.Stop()
-	for len(a.notReady()) > 0 {
+	for len(notReady()) > 0 {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		case <-progress.C:
-			if a.opts.Changed != nil {
-				a.opts.Changed(Event{Status: a.Status(), Waiting: true})
-			}
+			changed(Event{Status: status(), Waiting: true})
 		}
 	}
-	if a.opts.Changed != nil {
-		a.opts.Changed(Event{Status: a.Status(), Ready: true})
-	}
+	changed(Event{Status: status(), Ready: true})
 	return nil
 }

@@ -254,7 +254,7 @@ func (a *app) serve(ctx context.Context) error {
 	g.Go(func() error {
 		return a.source.Run(ctx, func(s dir.Snapshot) { a.apply(ctx, s, proxiesEnded) })
 	})
-	g.Go(func() error { return a.watchReady(ctx) })
+	g.Go(func() error { return watchReady(ctx, a.opts.Changed, a.notReady, a.Status) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -75,6 +75,8 @@ endpoints.json in the state directory says for scripts where everything is. The 
 // upPrinter tells the operator what changed: diagnostics that are new or fixed, what is waited for, and the table once all listens.
 type upPrinter struct {
 	out, err io.Writer
+	// announce writes what listens, once all does; nil: the table of the mesh.
+	announce func(io.Writer, admin.Status)
 
 	mu      sync.Mutex
 	known   map[string]admin.Diagnostic
@@ -134,6 +136,10 @@ func (p *upPrinter) wait(s admin.Status) {
 }
 
 func (p *upPrinter) ready(s admin.Status) {
+	if p.announce != nil {
+		p.announce(p.out, s)
+		return
+	}
 	_, _ = fmt.Fprintf(p.out, "\nThe mesh %s is up (credence %s, process %d). Ctrl-C ends it.\n\n", s.TrustDomain, s.Version, os.Getpid())
 	_ = listening(p.out, s)
 	if names := noBoundary(s); names != "" {
