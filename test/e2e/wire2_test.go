@@ -82,11 +82,11 @@ func readStatus(f *http2.Framer) (int, error) {
 }
 
 // overHTTP2 sends a row of the table of paths over HTTP/2 and holds the same.
-func (m *apiMesh) overHTTP2(t *testing.T, row corpusRow, host string) {
+func (m *apiMesh) overHTTP2(t *testing.T, listener string, row corpusRow, host string) {
 	t.Helper()
 	before := len(m.Log())
 	m.upstreams.take()
-	status, err := send2(t.Context(), m.addr("PLAIN"), "GET", host, row.sent)
+	status, err := send2(t.Context(), m.addr(listener), "GET", host, row.sent)
 	if err != nil {
 		t.Fatal(err)
 	}
