@@ -1,0 +1,39 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// Listen listens on the TCP address ("ip:port") and serves mTLS there: connections of peers that a allows, each closed when trust in its
+// peer ends. It is for http.Server.Serve, without ServeTLS. A refused peer is an error of its connection, never of the listener.
+func (s *Source) Listen(ctx context.Context, address string, a Authorizer) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return s.Listener(l, a), nil
+}
+
+// Listener is Listen on a listener that is there.
+func (s *Source) Listener(l net.Listener, a Authorizer) net.Listener {
+	return &listener{Listener: l, source: s, authorizer: a}
+}
+
+type listener struct {
+	net.Listener
+	source     *Source
+	authorizer Authorizer
+}
+
+// Accept returns a *tls.Conn before its handshake.
+func (l *listener) Accept() (net.Conn, error) {
+	raw, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: raw, source: l.source}
+	return tls.Server(c, l.source.serverConfig(l.authorizer, c)), nil
+}
