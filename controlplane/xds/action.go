@@ -63,6 +63,9 @@ func (t *translation) forward(out *routev3.Route, r *policy.Route) {
 	list, missing := t.shares(r)
 	if len(list) == 0 || missing && len(list) == 1 {
 		out.Action = answer(500)
+		if r.CORS != nil {
+			out.Action = nowhere()
+		}
 		return
 	}
 	a := forwardTo(list)

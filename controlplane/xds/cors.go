@@ -53,9 +53,16 @@ func (t *translation) preflight(r *policy.Route) *routev3.Route {
 		Name:                 "origin",
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: matches(anyOrigin(r.CORS))},
 	})
-	out := &routev3.Route{Name: string(r.ID), Match: m, Action: answer(403), TypedPerFilterConfig: t.judged(r.ID)}
+	out := &routev3.Route{Name: string(r.ID), Match: m, Action: nowhere(), TypedPerFilterConfig: t.judged(r.ID)}
 	out.TypedPerFilterConfig[corsFilter] = t.pack(corsPolicy(r.CORS))
 	return out
+}
+
+// nowhere answers 500 like answer(500). Envoy's cors filter does not act on a route with a direct response.
+func nowhere() *routev3.Route_Route {
+	a := forwardTo([]share{{cluster: missingCluster}})
+	a.ClusterNotFoundResponseCode = routev3.RouteAction_INTERNAL_SERVER_ERROR
+	return &routev3.Route_Route{Route: a}
 }
 
 func corsPolicy(c *policy.CORS) *corsv3.CorsPolicy {

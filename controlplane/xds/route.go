@@ -51,6 +51,9 @@ func (t *translation) route(l *policy.Listener, r *policy.Route) *routev3.Route 
 	t.request(r, out)
 	t.response(r, out)
 	t.cors(r, out)
+	if r.Redirect != nil && r.CORS != nil {
+		t.fail("%s: Envoy's cors filter does not act on a redirect", origin(r))
+	}
 	if r.Redirect != nil {
 		t.redirect(l, out, r)
 	} else {

@@ -65,4 +65,8 @@ func TestCORSFilter(t *testing.T) {
 	if got := found("HTTPRoute", "{parentRefs: [{name: edge}], rules: [{filters: [{type: CORS}]}]}"); !cmp.Equal(got, []string{"spec.rules[0].filters[0].cors required"}) {
 		t.Errorf("without a body: %v", got)
 	}
+	both := "{parentRefs: [{name: edge}], rules: [{filters: [{type: CORS, cors: {}}, {type: RequestRedirect, requestRedirect: {scheme: https}}]}]}"
+	if got := found("HTTPRoute", both); !cmp.Equal(got, []string{"spec.rules[0].filters conflict"}) {
+		t.Errorf("with a redirect: %v", got)
+	}
 }

@@ -197,6 +197,9 @@ func (c *checker) filters(at string, rule *gatewayv1.HTTPRouteRule) {
 		seen[f.Type] = true
 		c.filter(p, f, rule)
 	}
+	if seen[gatewayv1.HTTPRouteFilterRequestRedirect] && seen[gatewayv1.HTTPRouteFilterCORS] {
+		c.fail(at+".filters", "conflict", "Envoy adds no CORS headers to a redirect", "let pages ask for the new address")
+	}
 	if seen[gatewayv1.HTTPRouteFilterRequestRedirect] {
 		if seen[gatewayv1.HTTPRouteFilterURLRewrite] {
 			c.fail(at+".filters", "conflict", "RequestRedirect and URLRewrite don't go together", "remove one of them")

@@ -36,6 +36,15 @@ func (c *compiler) cors(f *gatewayv1.HTTPCORSFilter, at place) *policy.CORS {
 	return out
 }
 
+// corsOfRedirect refuses what Envoy cannot do: its cors filter does not act on a redirect, so browsers could not follow it.
+func (c *compiler) corsOfRedirect(r *policy.Route, at place) {
+	if r.CORS == nil || r.Redirect == nil {
+		return
+	}
+	c.errorAt(at.at("filters"), "unsupported-filter", "CORS and RequestRedirect don't go together: the route is denied", "let pages ask for the new address")
+	r.CORS, r.Access.Denied = nil, "a CORS filter on a redirect"
+}
+
 // lintCORS tells of what is allowed to write and is rarely meant.
 func (c *compiler) lintCORS(out *policy.CORS, at place) {
 	if len(out.AllowOrigins) == 0 {

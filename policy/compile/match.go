@@ -26,6 +26,7 @@ func (c *compiler) ruleCandidates(r *route, rule int) {
 		shared.BackendTimeout = c.timeout(spec.Timeouts.BackendRequest, at.at("timeouts.backendRequest"))
 	}
 	c.filters(&shared, spec.Filters, at)
+	c.corsOfRedirect(&shared, at)
 	matches := spec.Matches
 	if len(matches) == 0 {
 		matches = []gatewayv1.HTTPRouteMatch{{}}
