@@ -1,0 +1,180 @@
+package identity_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/credence-mesh/credence/identity"
+)
+
+func newRequest(target string) (*http.Request, error) {
+	return http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
+}
+
+// endless streams until its connection ends, and tells when it has.
+func endless(ended chan<- struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(ended)
+	})
+}
+
+// A stream ends with the SVID of its peer, and when an update takes the peer's authority away: at both ends, whichever hears of it.
+func TestTrustEndsConnections(t *testing.T) {
+	ca, other := newAuthority(t, "td"), newAuthority(t, "td")
+	short := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(2 * time.Second) }
+	tests := []struct {
+		name           string
+		server, client []func(*x509.Certificate)
+		end            func(server, client *api, t *testing.T)
+	}{
+		{"the client's SVID expires", nil, []func(*x509.Certificate){short}, func(_, _ *api, _ *testing.T) {}},
+		{"the server's SVID expires", []func(*x509.Certificate){short}, nil, func(_, _ *api, _ *testing.T) {}},
+		{"the client's authority leaves the server's bundle", nil, nil, func(s, _ *api, t *testing.T) { s.serve(t, other.issue(t, ledger), other) }},
+		{"the server's authority leaves the client's bundle", nil, nil, func(_, c *api, t *testing.T) { c.serve(t, other.issue(t, payments), other) }},
+	}
+	for _, proto := range []string{"h2", "http/1.1"} {
+		for _, tt := range tests {
+			if proto == "http/1.1" && strings.HasPrefix(tt.name, "the server's") {
+				continue // the client of that protocol has ClientTLS alone, which checks at the handshake
+			}
+			t.Run(proto+" "+tt.name, func(t *testing.T) {
+				sa, csa := newAPI(t), newAPI(t)
+				sa.serve(t, ca.issue(t, ledger, tt.server...), ca)
+				csa.serve(t, ca.issue(t, payments, tt.client...), ca)
+				server, caller := open(t, sa), open(t, csa)
+				ended := make(chan struct{})
+				client := caller.Client(identity.Only(ledger))
+				if tr, ok := client.Transport.(*http.Transport); ok && proto == "http/1.1" {
+					tr.ForceAttemptHTTP2 = false
+					tr.DialTLSContext, tr.TLSClientConfig = nil, caller.ClientTLS(identity.Only(ledger))
+					tr.DialContext = nil
+					tr.TLSClientConfig.NextProtos = []string{"http/1.1"}
+				}
+				defer client.CloseIdleConnections()
+				req, err := newRequest(serve(t, server, identity.Only(payments), endless(ended)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = resp.Body.Close() }()
+				begun := time.Now()
+				tt.end(sa, csa, t)
+				if _, err := io.ReadAll(resp.Body); err == nil {
+					t.Error("the stream ended well")
+				}
+				t.Logf("the client saw the end after %v", time.Since(begun).Round(time.Millisecond))
+				select {
+				case <-ended:
+				case <-time.After(20 * time.Second):
+					t.Error("the server's handler still runs")
+				}
+			})
+		}
+	}
+}
+
+// With ServerTLS alone connections stay; Handler and Peer refuse at the next request, and the connection is not used again.
+func TestHandlerChecksEachRequest(t *testing.T) {
+	ca, other := newAuthority(t, "td"), newAuthority(t, "td")
+	server, a := source(t, ca, ledger)
+	caller, _ := source(t, ca, payments)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{
+		Handler: server.Handler(identity.Only(payments), hello(server)), TLSConfig: server.ServerTLS(identity.AnyOf("td")), ReadHeaderTimeout: 5 * time.Second,
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.ServeTLS(l, "", "") }()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	target := "https://" + l.Addr().String()
+	client := caller.Client(identity.Only(ledger))
+	defer client.CloseIdleConnections()
+	status, body, err := get(t, client, target)
+	if err != nil || status != 200 || body != payments {
+		t.Fatalf("%d %q %v", status, body, err)
+	}
+	a.serve(t, other.issue(t, ledger), other)
+	eventually(t, "the kept connection's next request is refused", func() bool {
+		status, body, err = get(t, client, target)
+		return err == nil && status == http.StatusForbidden && strings.Contains(body, "peer_not_trusted")
+	})
+	eventually(t, "the connection ends", func() bool { _, _, err := get(t, client, target); return err != nil })
+}
+
+// A refusal names the service that refused; what only a sidecar may say is removed from what is served.
+func TestHandler(t *testing.T) {
+	ca := newAuthority(t, "td")
+	server, _ := source(t, ca, ledger)
+	seen := make(chan http.Header, 1)
+	target := serve(t, server, identity.AnyOf("td"), server.Handler(identity.Only(payments), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		seen <- r.Header
+	})))
+	for _, tt := range []struct {
+		id   string
+		want int
+	}{{payments, 200}, {batch, 403}} {
+		caller, _ := source(t, ca, tt.id)
+		client := caller.Client(identity.Only(ledger))
+		req, err := newRequest(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"X-Credence-Subject": {"root"}, "x-credence-PEER": {"x"}, "X-Other": {"kept"}}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != tt.want {
+			t.Errorf("%s: %d %q %v", tt.id, resp.StatusCode, body, err)
+		}
+		_ = resp.Body.Close()
+		client.CloseIdleConnections()
+		if tt.want == 200 {
+			for name := range <-seen {
+				if strings.HasPrefix(strings.ToLower(name), "x-credence-") {
+					t.Errorf("the handler saw %s", name)
+				}
+			}
+			continue
+		}
+		got := map[string]string{}
+		if err := json.Unmarshal(body, &got); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{
+			"error": "forbidden", "reason": "peer_not_allowed", "message": batch + " may not call this service", "decided_by": "the code of " + ledger,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	plain := httptest.NewServer(server.Handler(identity.AnyOf("td"), http.NotFoundHandler()))
+	defer plain.Close()
+	resp, err := plain.Client().Get(plain.URL) //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("without TLS: %d", resp.StatusCode)
+	}
+}
