@@ -327,5 +327,10 @@ func refusalOf(err error) refusal {
 func startShop(t *testing.T, more ...string) (*shop, *testenv.Env) {
 	t.Helper()
 	s := newShop(t)
-	return s, testenv.Start(t, testenv.Options{Manifests: s.manifests(more...)})
+	return s, s.start(t, more...)
+}
+
+func (s *shop) start(t *testing.T, more ...string) *testenv.Env {
+	t.Helper()
+	return testenv.Start(t, testenv.Options{Manifests: s.manifests(more...)})
 }
