@@ -35,7 +35,12 @@ unit: ## unit tests with the race detector; needs no Envoy
 	@cd test/wycheproof && go test ./...
 	@[ "$$(id -u)" = 0 ] || echo "unit: not run without root: what needs processes and files of several users, in identity/attest, internal/admin, internal/app and internal/envoy"
 
-e2e: doctor envoy build ## tests on real Envoy
+test/grpcweb/node_modules: test/grpcweb/package-lock.json
+	@echo "fetching the official gRPC-Web client"
+	@npm ci --prefix test/grpcweb --no-audit --no-fund --loglevel=error
+	@touch $@
+
+e2e: doctor envoy build test/grpcweb/node_modules ## tests on real Envoy
 	@echo "e2e: real Envoy"
 	@go test -tags e2e -count=1 -timeout 20m $$(scripts/e2e-packages.sh)
 	@[ "$$(id -u)" = 0 ] || echo "e2e: not run without root: TestBoundaryUser* (a uid per workload needs root)"
