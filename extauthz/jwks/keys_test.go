@@ -150,7 +150,9 @@ func TestFileIsReadAgain(t *testing.T) {
 
 // idp answers in the bubble; it is an http.RoundTripper because sockets don't work there.
 type idp struct {
-	mu       sync.Mutex
+	mu sync.Mutex
+	// delay of an answer.
+	delay    time.Duration
 	body     []byte
 	status   int
 	header   http.Header
@@ -161,9 +163,17 @@ type idp struct {
 
 func (i *idp) RoundTrip(r *http.Request) (*http.Response, error) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.requests = append(i.requests, time.Now())
 	i.etags = append(i.etags, r.Header.Get("If-None-Match"))
+	delay := i.delay
+	i.mu.Unlock()
+	select {
+	case <-time.After(delay):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	if i.err != nil {
 		return nil, i.err
 	}
