@@ -26,7 +26,7 @@ func TestBoundaryUser(t *testing.T) {
 		t.Log("left out: a user per workload needs root")
 		return // make e2e ends with a line that says so
 	}
-	m := startTour(t, map[string]uint32{"web": 23001, "orders": 23002, "payments": 23003, "batch": 23004})
+	m := startTour(t, map[string]uint32{"web": 23001, "orders": 23002, "payments": 23003, "batch": 23004, "ledger": 23005})
 	t.Run("batch can't open web's outbound socket", func(t *testing.T) {
 		refused(t, m, m.Endpoints.Workloads["default/web"].Outbound)
 	})
@@ -120,7 +120,7 @@ func buildServices(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
 	cmd := exec.Command("go", "build", "-o", bin+"/", "./cmd/credence", "./examples/quickstart/web", "./examples/quickstart/orders",
-		"./examples/quickstart/payments", "./examples/quickstart/batch")
+		"./examples/quickstart/payments", "./examples/quickstart/ledger", "./examples/quickstart/batch")
 	cmd.Dir = root(t)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)

@@ -44,7 +44,7 @@ func run(ctx context.Context, source, bin string, keep bool) (ok bool, err error
 	if err != nil {
 		return false, err
 	}
-	fmt.Printf("quickstart: starting credence, five Envoys and three services (log: %s)\n", log.Name())
+	fmt.Printf("quickstart: starting credence, six Envoys and four services (log: %s)\n", log.Name())
 	mesh, err := tour.Start(ctx, tour.Options{Source: source, Bin: bin, Work: work, Log: log})
 	defer func() {
 		if stopErr := mesh.Stop(); err == nil {

@@ -23,7 +23,7 @@ import (
 const patience = 60 * time.Second
 
 // Services that have a sidecar and run as processes of their own; batch is started per call.
-var services = []string{"web", "orders", "payments"}
+var services = []string{"ledger", "web", "orders", "payments"}
 
 // Options of a Mesh.
 type Options struct {
@@ -89,7 +89,7 @@ func Start(ctx context.Context, o Options) (*Mesh, error) {
 			return m, fmt.Errorf("endpoints.json has no workload default/%s", name)
 		}
 		cmd := m.command(name, filepath.Join(o.Work, "bin", name))
-		cmd.Env = append(cmd.Env, "LISTEN="+w.Application["http"], "OUTBOUND="+w.Outbound)
+		cmd.Env = append(cmd.Env, "LISTEN="+w.Application["http"], "OUTBOUND="+w.Outbound, "LEDGER="+m.Endpoints.Workloads["default/ledger"].Inbound["http"])
 		if err := cmd.Start(); err != nil {
 			return m, fmt.Errorf("starting %s: %w", name, err)
 		}

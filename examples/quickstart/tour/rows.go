@@ -26,7 +26,7 @@ type Row struct {
 
 // Rows in the order in which they are shown. Each leaves the mesh as it found it.
 func Rows() []Row {
-	return slices.Concat(publicRows(), tokenRows(), meshRows(), changeRows(), stateRows())
+	return slices.Concat(publicRows(), tokenRows(), meshRows(), ledgerRows(), changeRows(), stateRows())
 }
 
 func publicRows() []Row {
@@ -121,7 +121,7 @@ func chain(r reply, m *Mesh) string {
 		"payments": m.Endpoints.Workloads["default/orders"].SPIFFEID,
 	}
 	body := r.body
-	for _, name := range services {
+	for _, name := range []string{"web", "orders", "payments"} {
 		var a service.Answer
 		if err := json.Unmarshal(body, &a); err != nil {
 			return fmt.Sprintf("; %s answered %.80q", name, body)
@@ -145,7 +145,7 @@ func chain(r reply, m *Mesh) string {
 		}
 		body = a.Next
 	}
-	return ""
+	return ledgerSaw(body, m)
 }
 
 // until asks again until the answer is want, and tells how long that took; a limit that is generous to slow machines bounds it.
