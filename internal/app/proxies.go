@@ -20,7 +20,7 @@ import (
 func (a *app) wantedProxies(set *policy.Set) (proxies []envoy.Proxy, problems map[policy.ProxyID]error) {
 	problems = map[policy.ProxyID]error{}
 	for _, g := range set.Gateways {
-		proxies = append(proxies, a.proxy(policy.GatewayID(g.Name), nil))
+		proxies = append(proxies, a.proxy(policy.GatewayID(g.Name), g.SPIFFEID, nil))
 	}
 	for _, w := range set.Workloads {
 		id := policy.SidecarID(w.Name)
@@ -33,12 +33,12 @@ func (a *app) wantedProxies(set *policy.Set) (proxies []envoy.Proxy, problems ma
 			problems[id] = err
 			continue
 		}
-		proxies = append(proxies, a.proxy(id, owner))
+		proxies = append(proxies, a.proxy(id, w.SPIFFEID, owner))
 	}
 	return proxies, problems
 }
 
-func (a *app) proxy(id policy.ProxyID, owner *envoy.User) envoy.Proxy {
+func (a *app) proxy(id policy.ProxyID, identity string, owner *envoy.User) envoy.Proxy {
 	dir := a.run.proxyDir(id)
 	return envoy.Proxy{
 		Node: envoy.Node{
@@ -47,7 +47,7 @@ func (a *app) proxy(id policy.ProxyID, owner *envoy.User) envoy.Proxy {
 		},
 		Dir:     dir,
 		LogFile: a.state.file("log", strings.ReplaceAll(string(id), "/", "_")+".log"),
-		User:    owner,
+		User:    owner, Identity: identity,
 	}
 }
 

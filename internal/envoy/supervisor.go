@@ -35,6 +35,9 @@ type Proxy struct {
 	LogFile string
 	// User is whose process it is; nil: the user who runs Credence.
 	User *User
+	// Identity is the SPIFFE ID under which it speaks. With another one it is another process: streams that were let in under the old
+	// identity end with the old process.
+	Identity string
 }
 
 // User of a process.
@@ -42,7 +45,7 @@ type User struct{ UID, GID uint32 }
 
 func (p Proxy) equal(o Proxy) bool {
 	sameUser := (p.User == nil) == (o.User == nil) && (p.User == nil || *p.User == *o.User)
-	return p.Node == o.Node && p.Dir == o.Dir && p.LogFile == o.LogFile && sameUser
+	return p.Node == o.Node && p.Dir == o.Dir && p.LogFile == o.LogFile && p.Identity == o.Identity && sameUser
 }
 
 // Options of a Supervisor.
