@@ -42,7 +42,7 @@ func (t *translation) gatewayCap() time.Duration {
 func applicationProtocol(p *policy.Port) *upstreamv3.HttpProtocolOptions_ExplicitHttpConfig {
 	if !p.HTTP2 {
 		return &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
+			ProtocolConfig: &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{EnableTrailers: true}},
 		}
 	}
 	return &upstreamv3.HttpProtocolOptions_ExplicitHttpConfig{

@@ -102,7 +102,7 @@ func (t *translation) httpFilters(s side, routes string) []*hcmv3.HttpFilter {
 	if s != fromApplication {
 		filters = append(filters, t.httpFilter(extAuthzFilter, extAuthz()))
 	}
-	return append(filters, t.httpFilter(routerFilter, &routerv3.Router{}))
+	return append(filters, t.httpFilter(trailersFilter, withoutRequestTrailers()), t.httpFilter(routerFilter, &routerv3.Router{}))
 }
 
 func (t *translation) httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
@@ -133,6 +133,10 @@ func (t *translation) manager(s manners, listener, routes string) *listenerv3.Fi
 			// WebSockets over HTTP/2 (RFC 8441); plain CONNECT still has no route.
 			AllowConnect: true,
 		},
+		// Response trailers of HTTP/1.1; those of requests end at trailersFilter.
+		HttpProtocolOptions: &corev3.Http1ProtocolOptions{EnableTrailers: true},
+		// Who is denied is not asked for the body: only the application says "100 Continue".
+		Proxy_100Continue:     true,
 		MaxRequestHeadersKb:   wrapperspb.UInt32(headersKB),
 		StreamIdleTimeout:     durationpb.New(orDefault(s.settings.StreamIdle, streamIdle)),
 		RequestHeadersTimeout: durationpb.New(requestHeadersTimeout),

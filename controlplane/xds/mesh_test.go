@@ -103,6 +103,20 @@ func actions() []policy.Route {
 			r.Match.Query = []policy.NameValue{{Name: "q", Value: "b"}}
 			r.RequestTimeout, r.BackendTimeout = 10*time.Second, 2*time.Second
 		}),
+		with(route("regex", policy.PathRegex, `/v[0-9]+/.*`, backend("web", 8080, 1)), func(r *policy.Route) {
+			r.Match.HeaderRegex = []policy.NameValue{{Name: "x-b", Value: `1\..*`}}
+			r.Match.QueryRegex = []policy.NameValue{{Name: "r", Value: `[a-z]+`}}
+		}),
+		with(route("cors", prefix, "/cors", backend("web", 8080, 1)), func(r *policy.Route) {
+			r.Match.Method = "GET"
+			r.CORS = &policy.CORS{
+				AllowOrigins: []string{"http://*:81", "https://*.wild.test", "https://app.test"}, AllowMethods: []string{"GET", "PUT"},
+				AllowHeaders: []string{"authorization"}, ExposeHeaders: []string{"x-b"}, AllowCredentials: true, MaxAge: 10 * time.Minute,
+			}
+		}),
+		with(route("cors-any", prefix, "/any"), func(r *policy.Route) {
+			r.CORS = &policy.CORS{AllowOrigins: []string{"*"}, ExposeHeaders: []string{"*"}, MaxAge: 5 * time.Second}
+		}),
 		with(route("headers", prefix, "/headers", backend("web", 8080, 1)), func(r *policy.Route) {
 			r.Request = policy.HeaderChange{
 				Set: []policy.NameValue{{Name: "x-set", Value: "100%"}}, Add: []policy.NameValue{{Name: "x-add", Value: ""}}, Remove: []string{"cookie"},

@@ -178,7 +178,7 @@ func (t *translation) health(s *manners, m *hcmv3.HttpConnectionManager) {
 	})
 	m.HttpFilters = append([]*hcmv3.HttpFilter{filter}, m.HttpFilters...)
 	// Load balancers ask in HTTP/1.0, without a host.
-	m.HttpProtocolOptions = &corev3.Http1ProtocolOptions{AcceptHttp_10: true, DefaultHostForHttp_10: noHost}
+	m.HttpProtocolOptions.AcceptHttp_10, m.HttpProtocolOptions.DefaultHostForHttp_10 = true, noHost
 }
 
 func orDefault(d, def time.Duration) time.Duration {

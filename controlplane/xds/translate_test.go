@@ -2,6 +2,7 @@ package xds_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,19 +127,24 @@ func versions(rs []xds.Resource) map[string]string {
 	return out
 }
 
+// authzPlace is the place of ext_authz in a manager, or -1.
+func authzPlace(m *hcmv3.HttpConnectionManager) int {
+	return slices.IndexFunc(m.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == authzFilter })
+}
+
 func TestEveryJudgedManager(t *testing.T) {
 	for c, proxy := range proxies {
 		for where, m := range managers(t, translate(t, mesh(), proxy)) {
 			outbound := strings.HasPrefix(where, xds.OutboundName)
-			filters := m.GetHttpFilters()
-			if outbound != (len(filters) == 1) {
-				t.Errorf("%s %s: %d filters", c, where, len(filters))
+			at := authzPlace(m)
+			if outbound != (at < 0) {
+				t.Errorf("%s %s: ext_authz is filter %d", c, where, at)
 			}
 			if outbound {
 				continue
 			}
 			authz := &extauthzv3.ExtAuthz{}
-			into(t, filters[0].GetTypedConfig(), authz)
+			into(t, m.GetHttpFilters()[at].GetTypedConfig(), authz)
 			if authz.GetFailureModeAllow() || authz.GetStatusOnError().GetCode() != 503 || !authz.GetValidateMutations() ||
 				!authz.GetEncodeRawHeaders() || !authz.GetIncludePeerCertificate() || authz.GetClearRouteCache() {
 				t.Errorf("%s %s: ext_authz %v", c, where, authz)

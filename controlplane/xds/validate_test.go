@@ -107,9 +107,10 @@ func editManager(t *testing.T, r *xds.Resources, edit func(*extauthzv3.ExtAuthz)
 	filter := l.GetFilterChains()[0].GetFilters()[0]
 	m := managers(t, r)[r.Listeners[0].Name+" "+l.GetFilterChains()[0].GetName()]
 	authz := &extauthzv3.ExtAuthz{}
-	into(t, m.GetHttpFilters()[0].GetTypedConfig(), authz)
+	at := authzPlace(m)
+	into(t, m.GetHttpFilters()[at].GetTypedConfig(), authz)
 	edit(authz)
-	m.GetHttpFilters()[0].GetTypedConfig().Value = packed(t, authz).GetValue()
+	m.GetHttpFilters()[at].GetTypedConfig().Value = packed(t, authz).GetValue()
 	filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: packed(t, m)}
 	r.Listeners[0].Body = packed(t, l)
 }
