@@ -18,9 +18,21 @@ func ownMTLS(in *v1alpha1.WorkloadPort, out *policy.Port) {
 	if in.MTLS != v1alpha1.MTLSApplication {
 		return
 	}
-	out.OwnMTLS = true
+	out.OwnMTLS, out.HTTP2 = true, true
 	if out.Inbound == "" {
 		out.Inbound = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), out.Port).String()
+	}
+}
+
+// protocol of a port, by default what its callers speak: HTTP/2 to an application that serves mTLS itself.
+func protocol(p *v1alpha1.WorkloadPort) string {
+	switch {
+	case p.Protocol != "":
+		return p.Protocol
+	case p.MTLS == v1alpha1.MTLSApplication:
+		return v1alpha1.ProtocolHTTP2
+	default:
+		return v1alpha1.ProtocolHTTP
 	}
 }
 

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -143,7 +142,7 @@ func (c *compiler) workloadPorts(w *workload) {
 	for i, p := range w.value.Spec.Ports {
 		name := p.Name
 		if name == "" {
-			name = strings.ToLower(cmp.Or(p.Protocol, v1alpha1.ProtocolHTTP))
+			name = strings.ToLower(protocol(&p))
 		}
 		number, isPort := portNumber(p.Port)
 		if _, double := w.ports[name]; double || seen[p.Port] || !isPort {
