@@ -213,6 +213,12 @@ func TestKeys3DiscoveryIsReadAgain(t *testing.T) {
 		if has(s, "evil") || !has(s, "three") || !strings.Contains(k.Status()[0].Failure, "names the issuer") {
 			t.Errorf("after it lied: %+v", k.Status())
 		}
+		w.set(meta, "")
+		w.set(second, string(ecSet("four")))
+		pass(time.Hour)
+		if has(s, "four") {
+			t.Error("after it lied: what it said before that is believed again")
+		}
 		pass(24 * time.Hour)
 		if s.Set() != nil {
 			t.Error("keys are trusted after MaxStale")
