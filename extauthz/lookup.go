@@ -116,36 +116,35 @@ func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *che
 // headers are those of a Check, in either form that Envoy has for them: header_map with the bytes that were sent, or a map whose
 // values are joined and have '!' for what is not UTF-8.
 type headers struct {
-	http *authv3.AttributeContext_HttpRequest
+	http   *authv3.AttributeContext_HttpRequest
+	byName map[string][]string
 	// ambiguous: a header that was asked for can't be told.
 	ambiguous bool
 }
 
-// get joins several values of one name with ",", as Envoy does where it matches routes.
-func (h *headers) get(name string) (string, bool) {
+// get gives the values of a header by its lower-case name.
+func (h *headers) get(name string) []string {
 	if name == "host" || name == ":authority" {
-		return h.http.GetHost(), true
+		return []string{h.http.GetHost()}
 	}
-	var values []string
-	for _, f := range h.http.GetHeaderMap().GetHeaders() {
-		if !strings.EqualFold(f.GetKey(), name) {
-			continue
-		}
-		if raw := f.GetRawValue(); len(raw) > 0 {
-			values = append(values, string(raw))
-		} else {
-			values = append(values, f.GetValue())
+	if h.byName == nil {
+		h.byName = make(map[string][]string, len(h.http.GetHeaderMap().GetHeaders()))
+		for _, f := range h.http.GetHeaderMap().GetHeaders() {
+			value := f.GetValue()
+			if raw := f.GetRawValue(); len(raw) > 0 {
+				value = string(raw)
+			}
+			key := strings.ToLower(f.GetKey())
+			h.byName[key] = append(h.byName[key], value)
 		}
 	}
-	value, found := strings.Join(values, ","), len(values) > 0
-	for key, v := range h.http.GetHeaders() {
-		if !strings.EqualFold(key, name) {
-			continue
-		}
-		if found && v != value || !found && strings.Contains(v, "!") {
-			h.ambiguous = true
-		}
-		value, found = v, true
+	values := h.byName[name]
+	joined, ok := h.http.GetHeaders()[name]
+	switch {
+	case !ok:
+		return values
+	case len(values) > 0 && strings.Join(values, ",") != joined, strings.Contains(joined, "!"):
+		h.ambiguous = true
 	}
-	return value, found
+	return strings.Split(joined, ",")
 }

@@ -9,15 +9,14 @@ import (
 	"github.com/credence-mesh/credence/policy"
 )
 
-// reading is how the text of a route is compared with that of a request.
-type reading int
-
-const (
-	// spelled: every percent-encoding of the same characters is the same, as controlplane/xds tells Envoy.
-	spelled reading = iota
+// reading is how a request is compared with a route. The zero value is that of our own proxies: every percent-encoding of the same
+// characters is the same, and one of several values of a header is enough.
+type reading struct {
 	// literal: byte by byte, as control planes do that hand the manifest's text to Envoy.
-	literal
-)
+	literal bool
+	// joined: several values of a header are one, joined with ",", as Envoys before 1.39 do.
+	joined bool
+}
 
 // matcher is a policy.RouteMatch ready for use.
 type matcher struct {
@@ -89,7 +88,7 @@ func (m *matcher) matches(r *Request, how reading) bool {
 		return false
 	}
 	for i := range m.headers {
-		if !m.headers[i].header(r) {
+		if !m.headers[i].header(r, how) {
 			return false
 		}
 	}
@@ -111,7 +110,7 @@ func (m *matcher) pathMatches(path string, how reading) bool {
 	}
 	var rest string
 	var ok bool
-	if how == literal {
+	if how.literal {
 		rest, ok = strings.CutPrefix(path, m.path)
 	} else {
 		rest, ok = cutSpelled(path, m.chars, pathSpelling)
@@ -119,18 +118,20 @@ func (m *matcher) pathMatches(path string, how reading) bool {
 	return ok && (rest == "" || m.kind == policy.PathPrefix && rest[0] == '/')
 }
 
-func (f *field) header(r *Request) bool {
+func (f *field) header(r *Request, how reading) bool {
 	if r.Header == nil {
 		return false
 	}
-	value, ok := r.Header(f.name)
-	if !ok {
-		return false
+	values := r.Header(f.name)
+	if how.joined && len(values) > 1 {
+		values = []string{strings.Join(values, ",")}
 	}
-	if f.regex != nil {
-		return f.regex.MatchString(latin1(value))
+	for _, v := range values {
+		if f.regex != nil && f.regex.MatchString(latin1(v)) || f.regex == nil && v == f.value {
+			return true
+		}
 	}
-	return value == f.value
+	return false
 }
 
 // parameter looks at the first parameter of the name, as Envoy does; names are compared as sent.
@@ -145,7 +146,7 @@ func (f *field) parameter(query string, how reading) bool {
 		switch {
 		case f.regex != nil:
 			return f.regex.MatchString(latin1(value))
-		case how == literal:
+		case how.literal:
 			return value == f.value
 		}
 		rest, ok := cutSpelled(value, plain(f.value), querySpelling)

@@ -15,8 +15,9 @@ type Request struct {
 	Host string
 	// Path is as the proxy sends it on: normalised, percent-encoded, without query. Query is what follows the first '?', untouched.
 	Path, Query string
-	// Header gives the value of a header by its lower-case name, several of one name joined with ",". Nil: there are none.
-	Header func(name string) (value string, ok bool)
+	// Header gives the values of a header by its lower-case name, one for each time that it is there, or that it could be there: of
+	// values that somebody has joined with "," their parts. Nil: there are none.
+	Header func(name string) []string
 	// Section is the name of the listener that the request came in by; empty: it is not known.
 	Section string
 }
@@ -43,7 +44,6 @@ const (
 type Table struct {
 	listeners []listener
 	sections  map[string]bool
-	headers   []string
 }
 
 // listener is one socket: its sections share it and are told apart by host alone.
@@ -76,7 +76,6 @@ func New(g *policy.Gateway) *Table {
 			t.sections[g.Listeners[i].Sections[j].Name] = true
 		}
 	}
-	t.headers = t.headerNames()
 	return t
 }
 
@@ -169,20 +168,19 @@ func (t *Table) Find(r *Request) (*policy.Route, Outcome) {
 	return found, outcome
 }
 
-// find is the first route that matches, or nil. It is read twice: in every spelling that means the same, as our proxies do, and as
-// written, as other control planes do. clear is false where the two readings lead to different access.
+// find is the first route that matches, or nil, as our own proxies read. The other readings are those of other control planes and of
+// older Envoys: clear is false where one of them leads to a route with other access. One that leads to none forwards nothing.
 func (h *host) find(r *Request) (found *policy.Route, clear bool) {
-	found, broken := h.first(r, spelled)
-	written, _ := h.first(r, literal)
-	switch {
-	case broken:
-		return nil, false
-	case found == written:
-		return found, true
-	case found == nil || written == nil:
-		return nil, false
+	found, broken := h.first(r, reading{})
+	if broken || found == nil {
+		return nil, !broken
 	}
-	return found, sameAccess(found, written)
+	for _, how := range [...]reading{{literal: true}, {joined: true}} {
+		if other, _ := h.first(r, how); other != nil && !sameAccess(found, other) {
+			return nil, false
+		}
+	}
+	return found, true
 }
 
 // first route that matches; broken: a route before it can't be matched at all.
@@ -201,37 +199,4 @@ func (h *host) first(r *Request, how reading) (found *policy.Route, broken bool)
 
 func sameAccess(a, b *policy.Route) bool {
 	return a == b || reflect.DeepEqual(a.Access, b.Access)
-}
-
-// Headers are the lower-case names of the headers that some route looks at, sorted. The slice is shared: read only.
-func (t *Table) Headers() []string {
-	if t == nil {
-		return nil
-	}
-	return t.headers
-}
-
-func (t *Table) headerNames() []string {
-	var names []string
-	add := func(h *host) {
-		if h == nil {
-			return
-		}
-		for _, c := range h.routes {
-			for _, f := range c.headers {
-				names = append(names, f.name)
-			}
-		}
-	}
-	for i := range t.listeners {
-		for _, h := range t.listeners[i].exact {
-			add(h)
-		}
-		for _, h := range t.listeners[i].wild {
-			add(h)
-		}
-		add(t.listeners[i].any)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
