@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/credence-mesh/credence/manifests"
+	"github.com/credence-mesh/credence/manifests/v1alpha1"
 )
 
 // walker compares the values of one object with the Go type that they are for and tells of everything that does not fit.
@@ -167,7 +169,11 @@ func (w *walker) unknown(e entry, known []field, at spot) {
 
 func (w *walker) list(v *value, t reflect.Type, at spot) {
 	if v.kind != kindList {
-		w.wrongType(v, at, "a list", "begin each item with \"- \"")
+		hint := "begin each item with \"- \""
+		if v.kind == kindString {
+			hint = cmp.Or(v1alpha1.ListHint(at.plain, v.text), hint)
+		}
+		w.wrongType(v, at, "a list", hint)
 		return
 	}
 	if len(v.items) == 0 && w.strictEmpty && at.optional {

@@ -70,6 +70,14 @@ func (c *checker) dotted(at string, path []string, segment string) {
 	}
 }
 
+// ListHint says what to write where field (its path without indices) wants a list and text stands there; "": nothing in particular.
+func ListHint(field, text string) string {
+	if !strings.HasSuffix(field, ".claims.path") && !strings.HasSuffix(field, ".serviceMarkers.path") {
+		return ""
+	}
+	return "write the segments as a list, or pointer: " + pointerOf(strings.Split(text, "."))
+}
+
 func pointerOf(segments []string) string {
 	var b strings.Builder
 	for _, s := range segments {
