@@ -79,6 +79,9 @@ func (c *compiler) gatewaySettings(g *gateway) {
 	n := policy.Name{Namespace: g.name.Namespace, Name: ref.Name}
 	s := c.settingsByName[n]
 	why, hint := "", "name a GatewaySettings that is there"
+	if c.missing[ourKey(v1alpha1.KindGatewaySettings, n)] {
+		hint = "repair it"
+	}
 	switch {
 	case string(ref.Group) != v1alpha1.Group || string(ref.Kind) != v1alpha1.KindGatewaySettings:
 		why, hint = fmt.Sprintf("%s is not a GatewaySettings", ref.Name), "group: credence.mesh, kind: GatewaySettings"
