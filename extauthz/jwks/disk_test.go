@@ -87,7 +87,7 @@ func TestKeys4Restart(t *testing.T) {
 					if c.maxStale > 0 {
 						limit = c.maxStale
 					}
-					if left := st.Until.Sub(time.Now()); left > limit-c.down {
+					if left := time.Until(st.Until); left > limit-c.down {
 						t.Errorf("trusted for %v more, %v of %v have passed", left, c.down, limit)
 					}
 					pass(limit)

@@ -143,7 +143,7 @@ func TestKeys6Proxy(t *testing.T) {
 		}
 	}))
 	defer proxy.Close()
-	at, err := url.Parse(proxy.URL)
+	at, err := url.Parse(proxy.URL) //nolint:forbidigo // the address of a server of this test
 	must(err)
 	o := jwks.Options{Log: quiet, Proxy: func(*http.Request) (*url.URL, error) { return at, nil }}
 	s, st := once(t, jwks.New(o), policy.KeySource{URL: "http://idp.example/keys", Insecure: true})

@@ -10,7 +10,8 @@ import (
 	"github.com/credence-mesh/credence/policy"
 )
 
-// ReasonKeysPending: unavailable, or invalid where the issuer's configuration says so: whether the issuer has the key could not be told in time.
+// ReasonKeysPending says that it could not be told in time whether the issuer has the key: unavailable, or invalid where its configuration
+// says so.
 const ReasonKeysPending = "keys_pending"
 
 // signature checks the signature of p with a key of set. A kid that set does not have is worth one look at what the issuer has now, within
