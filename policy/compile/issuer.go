@@ -59,6 +59,11 @@ func (c *compiler) useIssuers() {
 			continue
 		}
 		out := issuerValues(it)
+		if len(out.Issuers) == 0 || len(out.ServiceMarkers) != len(it.value.Spec.ServiceMarkers) {
+			c.unusable[it.obj.Key] = true
+			c.errorAt(place{it.obj, "spec"}, "issuer", it.obj.Key.String()+" has no iss, or a service marker that can't be read", "see what is said of the object itself")
+			continue
+		}
 		c.issuerURLs[it.name] = out.Issuers
 		c.set.Issuers = append(c.set.Issuers, out)
 	}

@@ -51,6 +51,10 @@ func user(scopes ...string) *decide.User {
 	return &decide.User{Issuer: dev, IssuerURL: "https://dev.test", Subject: "alice", Scopes: scopes}
 }
 
+func service() *decide.User {
+	return &decide.User{Issuer: dev, IssuerURL: "https://dev.test", Subject: "alice", Client: "alice", Service: true}
+}
+
 func get(peer string, u *decide.User, segments ...string) *decide.Facts {
 	return &decide.Facts{Peer: peer, User: u, Method: "GET", Host: "orders", Segments: segments}
 }
@@ -73,6 +77,8 @@ func TestDecide(t *testing.T) {
 	read := policy.Rule{Name: "read", Action: policy.Allow, NeedsUser: true, From: []policy.Peer{{ID: web}}, AllScopes: []string{"orders:read"}, To: prefix("orders")}
 	public := policy.Rule{Name: "public", Action: policy.Allow, To: prefix("public")}
 	all := policy.Rule{Name: "all", Action: policy.Allow}
+	people := policy.Rule{Name: "people", Action: policy.Allow, AllScopes: []string{"a"}, Principal: policy.UserPrincipal}
+	jobs := policy.Rule{Name: "jobs", Action: policy.Allow, Principal: policy.ServicePrincipal}
 	tests := []struct {
 		name     string
 		access   policy.Access
@@ -109,6 +115,15 @@ func TestDecide(t *testing.T) {
 			policy.Rule{Name: "any", Action: policy.Allow, NeedsUser: true, AnyScopes: []string{"a", "b"}})}, facts: get(web, user("x"), "orders"), want: decide.InsufficientScope, rule: "any", missing: []string{"a"}},
 		{name: "claims wrong", access: levels("p"), policies: []policy.Policy{rules("p",
 			policy.Rule{Name: "blue", Action: policy.Allow, NeedsUser: true, Claims: []policy.Claim{{Path: []string{"color"}, AnyOf: []string{"blue"}}}})}, facts: get(web, user(), "orders"), want: decide.ClaimsMismatch, rule: "blue"},
+		{name: "a service where a user is wanted", access: levels("p"), policies: []policy.Policy{rules("p", people)}, facts: get(web, service(), "orders"), want: decide.PrincipalNotAllowed, rule: "people"},
+		{name: "a user where a user is wanted", access: levels("p"), policies: []policy.Policy{rules("p", people)}, facts: get(web, user("a"), "orders"), want: decide.Allowed, rule: "people"},
+		{name: "a user where a service is wanted", access: levels("p"), policies: []policy.Policy{rules("p", jobs)}, facts: get(web, user(), "orders"), want: decide.PrincipalNotAllowed, rule: "jobs"},
+		{name: "a service where a service is wanted", access: levels("p"), policies: []policy.Policy{rules("p", jobs)}, facts: get(web, service(), "orders"), want: decide.Allowed, rule: "jobs"},
+		{name: "nobody where a service is wanted", access: levels("p"), policies: []policy.Policy{rules("p", jobs)}, facts: get(web, nil, "orders"), want: decide.TokenMissing, rule: "jobs"},
+		{name: "a scope helps a user more than a rule for services", access: levels("p"), policies: []policy.Policy{rules("p", jobs, people)}, facts: get(web, user(), "orders"), want: decide.InsufficientScope, rule: "people", missing: []string{"a"}},
+		{name: "services are denied", access: levels("p"), policies: []policy.Policy{rules("p", all, policy.Rule{Name: "no", Action: policy.Deny, Principal: policy.ServicePrincipal})}, facts: get(web, service(), "orders"), want: decide.DeniedByRule, rule: "no"},
+		{name: "a deny rule for services is not for users", access: levels("p"), policies: []policy.Policy{rules("p", all, policy.Rule{Name: "no", Action: policy.Deny, Principal: policy.ServicePrincipal})}, facts: get(web, user(), "orders"), want: decide.Allowed, rule: "all"},
+		{name: "a principal that is not known is nobody", access: levels("p"), policies: []policy.Policy{rules("p", policy.Rule{Name: "odd", Action: policy.Allow, Principal: 9})}, facts: get(web, user(), "orders"), want: decide.PrincipalNotAllowed, rule: "odd"},
 		{name: "an allow rule that needs a user in a policy without issuers never matches", access: levels("p"), policies: []policy.Policy{{
 			Name:  name("p"),
 			Rules: []policy.Rule{{Name: "x", Action: policy.Allow, NeedsUser: true}},
