@@ -128,7 +128,7 @@ func (t *translation) services(namespace string) []*routev3.VirtualHost {
 			t.wanted[d] = true
 			hosts = append(hosts, &routev3.VirtualHost{
 				Name:    d.cluster(),
-				Domains: domains(names, p.Port, len(w.Ports) == 1),
+				Domains: domains(names, p.Port, p.Port == barePort(&w)),
 				Routes: []*routev3.Route{{
 					Name:   OutboundName + "/" + d.cluster(),
 					Match:  anyPath(),
@@ -140,12 +140,25 @@ func (t *translation) services(namespace string) []*routev3.VirtualHost {
 	return hosts
 }
 
-// domains are "name:port", and "name" where there is only one port it can mean: that of a workload with a single port, or 80, which
-// HTTP clients leave out.
-func domains(names []string, port uint16, single bool) []string {
+// barePort is the port that a name without one means: 80, which HTTP clients leave out; else the only port, or the one named http. 0: none.
+func barePort(w *policy.Workload) uint16 {
+	var named uint16
+	for i := range w.Ports {
+		switch p := &w.Ports[i]; {
+		case p.Port == 80:
+			return 80
+		case len(w.Ports) == 1 || p.Name == "http":
+			named = p.Port
+		}
+	}
+	return named
+}
+
+// domains are "name:port", and for the bare port "name".
+func domains(names []string, port uint16, bare bool) []string {
 	var out []string
 	for _, n := range names {
-		if single || port == 80 {
+		if bare {
 			out = append(out, n)
 		}
 		out = append(out, fmt.Sprintf("%s:%d", n, port))

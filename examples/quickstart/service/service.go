@@ -50,15 +50,7 @@ func For(name string, r *http.Request) Answer {
 func Serve(h http.Handler) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	network, addr := "tcp", os.Getenv("LISTEN")
-	if filepath.IsAbs(addr) {
-		network = "unix"
-		if err := os.Remove(addr); err != nil && !errors.Is(err, os.ErrNotExist) {
-			log.Fatal(err)
-		}
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, network, addr)
+	l, err := Listen(ctx, "LISTEN")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -67,6 +59,19 @@ func Serve(h http.Handler) {
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
+}
+
+// Listen opens the address in an environment variable: ip:port, or the path of a unix socket.
+func Listen(ctx context.Context, variable string) (net.Listener, error) {
+	network, addr := "tcp", os.Getenv(variable)
+	if filepath.IsAbs(addr) {
+		network = "unix"
+		if err := os.Remove(addr); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	var lc net.ListenConfig
+	return lc.Listen(ctx, network, addr)
 }
 
 // Client calls through the sidecar's outbound listener at $OUTBOUND (ip:port, or the path of a unix socket).

@@ -89,7 +89,8 @@ func Start(ctx context.Context, o Options) (*Mesh, error) {
 			return m, fmt.Errorf("endpoints.json has no workload default/%s", name)
 		}
 		cmd := m.command(name, filepath.Join(o.Work, "bin", name))
-		cmd.Env = append(cmd.Env, "LISTEN="+w.Application["http"], "OUTBOUND="+w.Outbound, "LEDGER="+m.Endpoints.Workloads["default/ledger"].Inbound["http"])
+		cmd.Env = append(cmd.Env, "LISTEN="+w.Application["http"], "OUTBOUND="+w.Outbound, "LEDGER="+m.Endpoints.Workloads["default/ledger"].Inbound["http"],
+			"LISTEN_GRPC="+w.Application["grpc"])
 		if err := cmd.Start(); err != nil {
 			return m, fmt.Errorf("starting %s: %w", name, err)
 		}

@@ -26,7 +26,7 @@ type Row struct {
 
 // Rows in the order in which they are shown. Each leaves the mesh as it found it.
 func Rows() []Row {
-	return slices.Concat(publicRows(), tokenRows(), meshRows(), ledgerRows(), changeRows(), stateRows())
+	return slices.Concat(publicRows(), tokenRows(), meshRows(), ledgerRows(), grpcRows(), changeRows(), stateRows())
 }
 
 func publicRows() []Row {
