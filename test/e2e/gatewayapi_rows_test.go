@@ -96,7 +96,7 @@ var matchRows = []apiRow{
 	{name: "beyond ASCII", to: "GET path.test /caf%C3%A9/x", want: "path-encoded"},
 	{name: "beyond ASCII, lower-case digits", to: "GET path.test /caf%c3%a9", want: "path-encoded"},
 	{name: "encoded in the manifest", to: "GET path.test /q%3F%7Bx", want: "path-encoded-reserved"},
-	{name: "a long path of reserved characters", to: "GET path.test /" + strings.Repeat("@%3a", 400), want: "path-long"},
+	{name: "a long path of reserved characters", to: "GET path.test /" + strings.Repeat("@%3a", 511) + "%40", want: "path-long"},
 	{name: "unreserved, encoded", to: "GET path.test /%73eg", want: "path-prefix", seen: "path.test /seg"},
 
 	{name: "header name without case", to: "GET match.test /\nx-cOLOR: Red", want: "match-header"},
@@ -113,6 +113,34 @@ var matchRows = []apiRow{
 	{name: "query, encoded, as a whole", to: "GET match.test /?e=a+b&c/%C3%A9", want: "match-root"},
 	{name: "method", to: "PUT match.test /put\ncontent-length: 0", want: "match-method"},
 	{name: "another method", to: "GET match.test /put", want: "match-root"},
+}
+
+// regexRows: the whole normalised path, still percent-encoded and without query, and the whole value; prefixes before expressions.
+var regexRows = []apiRow{
+	{name: "expression", to: "GET regex.test /v1/x", want: "regex-long"},
+	{name: "expression, as a whole", to: "GET regex.test /v1/", want: "regex-long"},
+	{name: "expression, not a part of the path", to: "GET regex.test /x/v1/x", want: "404"},
+	{name: "another expression", to: "GET regex.test /v12", want: "regex-short"},
+	{name: "another expression, as a whole", to: "GET regex.test /v12x", want: "404"},
+	{name: "without the query", to: "GET regex.test /v12?x=/", want: "regex-short"},
+	{name: "once normalised", to: "GET regex.test /x/../%761//x", want: "regex-long", seen: "regex.test /v1/x"},
+	{name: "path parameters are refused as ever", to: "GET regex.test /v1;x=1", want: "400"},
+	{name: "with case", to: "GET regex.test /V1/x", want: "404"},
+	{name: "without case", to: "GET regex.test /CASE/aA", want: "regex-case"},
+	{name: "percent-encoded", to: "GET regex.test /e/a%40b", want: "regex-encoded"},
+	{name: "percent-encoded, not as itself", to: "GET regex.test /e/a@b", want: "404"},
+	{name: "exact over expression", to: "GET regex.test /v1/exact", want: "regex-exact"},
+	{name: "prefix over expression", to: "GET regex.test /v2/x", want: "regex-prefix"},
+	{name: "longer expression over method", to: "POST regex.test /v3/x\ncontent-length: 0", want: "regex-long"},
+	{name: "method of an expression", to: "POST regex.test /v3\ncontent-length: 0", want: "regex-post"},
+	{name: "header", to: "GET regex.test /h\nX-Version: 1.20", want: "regex-header"},
+	{name: "header, as a whole", to: "GET regex.test /h\nX-Version: 1.2x", want: "404"},
+	{name: "header, beyond ASCII", to: "GET regex.test /h\nX-Any: \xc3\xa9", want: "404"},
+	{name: "header, empty expression's neighbour", to: "GET regex.test /h\nX-Any: any", want: "regex-any"},
+	{name: "query", to: "GET regex.test /q?x=1&id=42", want: "regex-query"},
+	{name: "query, as a whole", to: "GET regex.test /q?id=42x", want: "404"},
+	{name: "query, absent", to: "GET regex.test /q", want: "404"},
+	{name: "whole path replaced", to: "GET regex.test /old/x?q", want: "regex-full", seen: "regex.test /new?q"},
 }
 
 // changeRows: the table of HTTPPathModifier.ReplacePrefixMatch, and more.

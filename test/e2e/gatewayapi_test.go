@@ -127,6 +127,7 @@ func TestGatewayAPI(t *testing.T) {
 		{"hostnames", hostRows},
 		{"precedence", orderRows},
 		{"matches", matchRows},
+		{"regular expressions", regexRows},
 		{"changes", changeRows},
 		{"redirects", redirectRows},
 		{"backends", backendRows},
