@@ -130,6 +130,11 @@ func canonical(http *authv3.AttributeContext_HttpRequest, rules policy.PathRules
 	}
 	t, reason := parseTarget(http.GetPath(), rules)
 	c.path = t.path
+	// Proxies of ours accept HTTP/1.0 for their health path alone. In any other request of it Envoy takes a chunked body, which RFC 9112
+	// §6.1 calls faulty: who stands before the gateway may see where it ends differently.
+	if c.route != nil && http.GetProtocol() == "HTTP/1.0" {
+		return refuse(reasonVersion)
+	}
 	if !validMethod(http.GetMethod()) {
 		return refuse(reasonMethod)
 	}

@@ -34,7 +34,7 @@ var (
 	errUTF8 = errors.New("check request: a string is not UTF-8")
 )
 
-// DecodeCheckRequest reads into req what a Check looks at: method, path, host, the Authorization headers, a Content-Type of gRPC, the peer's principal and
+// DecodeCheckRequest reads into req what a Check looks at: method, path, host, protocol, the Authorization headers, a Content-Type of gRPC, the peer's principal and
 // certificate, and the route id. Everything else is skipped without being looked into. For those fields it does what proto.Unmarshal does:
 // messages merge, the last scalar counts, strings must be UTF-8; only raw_value of a header is given as its value, whatever its
 // bytes. data is not kept.
@@ -185,6 +185,8 @@ func decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
 			f.string(&h.Path)
 		case 5:
 			f.string(&h.Host)
+		case 10:
+			f.string(&h.Protocol)
 		case 13:
 			if h.HeaderMap == nil {
 				h.HeaderMap = &corev3.HeaderMap{}

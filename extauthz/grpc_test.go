@@ -169,7 +169,7 @@ func TestLeanDecoder(t *testing.T) {
 		a.Request.Http.HeaderMap.Headers = append(a.Request.Http.HeaderMap.Headers, &corev3.HeaderValue{Key: "Authorization", Value: "a", RawValue: []byte{0xff}})
 		a.ContextExtensions["other"] = "x"
 		a.Destination = &authv3.AttributeContext_Peer{Principal: "p", Certificate: "c"}
-		a.Request.Http.Size, a.Request.Http.Body = 7, "body"
+		a.Request.Http.Size, a.Request.Http.Body, a.Request.Http.Protocol = 7, "body", "HTTP/1.1"
 	})
 	data, err := proto.Marshal(both)
 	if err != nil {
@@ -182,7 +182,7 @@ func TestLeanDecoder(t *testing.T) {
 	want := &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source: &authv3.AttributeContext_Peer{Certificate: "cert " + webID, Principal: webID},
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
-			Method: "GET", Path: "/orders/7?x=1", Host: "orders:8080", Headers: map[string]string{"Authorization": "Bearer c"},
+			Method: "GET", Path: "/orders/7?x=1", Host: "orders:8080", Protocol: "HTTP/1.1", Headers: map[string]string{"Authorization": "Bearer c"},
 			HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
 				{Key: "authorization", Value: "Bearer alice~orders:read"}, {Key: "Authorization", Value: "a", RawValue: []byte{0xff}},
 			}},

@@ -9,6 +9,7 @@ import (
 
 // Why a request has no canonical form. All are answered with 400.
 const (
+	reasonVersion      = "http_version"
 	reasonMethod       = "method_invalid"
 	reasonHost         = "host_invalid"
 	reasonPath         = "path_invalid"
