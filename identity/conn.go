@@ -42,7 +42,7 @@ func (c *conn) check() {
 	}
 	_, until, err := c.source.verify(certs)
 	if err != nil {
-		c.source.log.Info("connection closed: its peer is not trusted any more", "peer_address", c.RemoteAddr().String(), "reason", err)
+		c.source.log.Info("connection closed: no trust any more", "peer_address", c.RemoteAddr().String(), "reason", err)
 		_ = c.Close() // what fails to close is closed
 		return
 	}

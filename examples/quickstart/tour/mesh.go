@@ -74,6 +74,9 @@ type Endpoints struct {
 func (m *Mesh) state() string    { return filepath.Join(m.opts.Work, "state") }
 func (m *Mesh) manifest() string { return filepath.Join(m.opts.Work, "mesh") }
 
+// Manifests is the folder of the manifests in force.
+func (m *Mesh) Manifests() string { return m.manifest() }
+
 // Start copies the manifests and starts everything. The caller calls Stop, also after an error.
 func Start(ctx context.Context, o Options) (*Mesh, error) {
 	m := &Mesh{opts: o}
