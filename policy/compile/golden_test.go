@@ -30,7 +30,7 @@ func missingKeys(t *testing.T, text string) []manifests.Key {
 			t.Fatalf("missing line %q", line)
 		}
 		group := "credence.mesh"
-		if kind == "Gateway" || kind == "HTTPRoute" {
+		if kind == "Gateway" || kind == "HTTPRoute" || kind == "GRPCRoute" {
 			group = "gateway.networking.k8s.io"
 		}
 		out = append(out, manifests.Key{Group: group, Kind: kind, Namespace: ns, Name: name})
