@@ -121,9 +121,17 @@ type reply struct {
 // send writes these bytes on a connection of its own and reads one answer: no client library cleans a target. TLS is spoken where
 // sni is not "-".
 func send(ctx context.Context, addr, sni, head string) (reply, error) {
+	return sendFrom(ctx, "", addr, sni, head)
+}
+
+// sendFrom is send from this loopback address.
+func sendFrom(ctx context.Context, from, addr, sni, head string) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	var d net.Dialer
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return reply{}, err
