@@ -3,6 +3,7 @@ package token_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +197,46 @@ func TestRow29SeveralIssuersInTheCache(t *testing.T) {
 		wantReason(t, err, token.ErrInvalid, token.ReasonExpired)
 		b.at = now
 	}
+}
+
+// With many issuers on one route the cache answers as with few: for the accepted ones only, after a change of keys, time or settings.
+func TestManyIssuersInTheCache(t *testing.T) {
+	issuers := []policy.Issuer{defaultIssuer()}
+	names := []policy.Name{idp}
+	for n := range 40 {
+		other := otherIssuer(fmt.Sprint("x", n), fmt.Sprintf("https://%d.example", n))
+		issuers, names = append(issuers, other), append(names, other.Name)
+	}
+	b := newBench(t, issuers...)
+	raw := sign(header(), claims())
+	verify := func(accepted []policy.Name) error {
+		t.Helper()
+		var err error
+		for range 2 {
+			_, err = b.Verify(context.Background(), raw, accepted)
+		}
+		return err
+	}
+	first, err := b.Verify(context.Background(), raw, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := b.Verify(context.Background(), raw, names); err != nil || again != first {
+		t.Fatalf("%v, %v: not from the cache", again, err)
+	}
+	wantReason(t, verify(names[1:]), token.ErrInvalid, token.ReasonIssuerNotAccepted)
+	wantReason(t, verify(names[1:3]), token.ErrInvalid, token.ReasonIssuerNotAccepted)
+	b.at = now.Add(301 * time.Second)
+	wantReason(t, verify(names), token.ErrInvalid, token.ReasonExpired)
+	b.at = now
+	issuers[0].Keys.Inline = jwkSet(jwkOf("ec", &testKeys().ec.PublicKey))
+	b.Publish(issuers)
+	wantReason(t, verify(names), token.ErrInvalid, token.ReasonKidUnknown)
+	b.Publish(issuers[1:])
+	if err := verify(names); !errors.Is(err, token.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	wantReason(t, verify(names[1:]), token.ErrInvalid, token.ReasonIssuerUnknown)
 }
 
 // What a configuration gives a meaning is part of what is cached: after a change the old facts are not found.
