@@ -79,9 +79,9 @@ func mesh() *policy.Set {
 	}}
 	return &policy.Set{
 		Mesh: policy.Mesh{TrustDomain: "mesh.test", Development: true, CATTL: 24 * time.Hour, SVIDTTL: time.Hour},
-		Gateways: []policy.Gateway{
+		Gateways: append([]policy.Gateway{
 			{Name: name("edge"), SPIFFEID: "spiffe://mesh.test/ns/default/gw/edge", Listeners: []policy.Listener{plain, secure}},
-		},
+		}, settled()...),
 		Workloads: []policy.Workload{
 			workload(name("batch"), policy.BoundaryUser, 20100),
 			workload(name("orders"), policy.BoundaryUser, 20200, 80, 9090),
@@ -155,6 +155,8 @@ var proxies = map[string]policy.ProxyID{
 	"sidecar-user": policy.SidecarID(name("orders")),
 	"sidecar-none": policy.SidecarID(name("web")),
 	"caller":       policy.SidecarID(name("batch")),
+	"front":        policy.GatewayID(name("front")),
+	"hops":         policy.GatewayID(name("hops")),
 }
 
 func translate(t testing.TB, set *policy.Set, proxy policy.ProxyID) *xds.Resources {
