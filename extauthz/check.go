@@ -33,7 +33,7 @@ type check struct {
 	proxy   policy.ProxyID
 	routeID policy.RouteID
 	route   *decide.Route
-	// rpc is the content type of a gRPC call, empty for any other request.
+	// rpc is the content type of the answer to a gRPC call, empty for any other request.
 	rpc     string
 	method  string
 	host    string

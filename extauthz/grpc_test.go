@@ -131,7 +131,7 @@ func TestOverUnixSocket(t *testing.T) {
 
 // Any bytes that decode to a CheckRequest get a response that means what it says.
 func FuzzCheckRequest(f *testing.F) {
-	for _, req := range []*authv3.CheckRequest{ask(), ask(withRoute("plain")), {}, ask(withAuth("Bearer a", "Bearer b"))} {
+	for _, req := range []*authv3.CheckRequest{ask(), ask(withRoute("plain")), {}, ask(withAuth("Bearer a", "Bearer b")), ask(withCall("application/grpc-web+proto"), withPath("/x"))} {
 		data, err := proto.Marshal(req)
 		if err != nil {
 			f.Fatal(err)

@@ -253,6 +253,10 @@ func read(t testing.TB, resp *authv3.CheckResponse) answer {
 			a.Challenge = h.GetHeader().GetValue()
 		}
 	}
+	if rpc, ok := readRPC(t, resp, denied); ok {
+		rpc.Challenge = a.Challenge
+		return rpc
+	}
 	var body struct{ Reason, Message, Decision, Error string }
 	if err := json.Unmarshal([]byte(denied.GetBody()), &body); err != nil {
 		t.Fatalf("body %q: %v", denied.GetBody(), err)

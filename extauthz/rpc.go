@@ -18,14 +18,15 @@ import (
 const (
 	contentType = "content-type"
 	grpcType    = "application/grpc"
-	grpcWebType = "application/grpc-web"
+	webType     = grpcType + "-web"
+	webTextType = webType + "-text"
 )
 
 // errorDomain is the domain of every ErrorInfo (AIP-193).
 const errorDomain = "credence.mesh"
 
-// rpcType is the content type of a request that is a call of gRPC or gRPC-Web, else empty. Envoy's grpc_web filter, where it is, has made
-// the one of the other before a Check sees it, so the two cannot be told apart there.
+// rpcType is the content type of an answer to a request that is a call of gRPC or gRPC-Web, and empty for any other request. Envoy's
+// grpc_web filter, where it is, has made gRPC of gRPC-Web before a Check sees it, and makes gRPC-Web of the answer.
 func rpcType(h *authv3.AttributeContext_HttpRequest) string {
 	if h.GetMethod() != http.MethodPost {
 		return ""
@@ -39,12 +40,12 @@ func rpcType(h *authv3.AttributeContext_HttpRequest) string {
 			value = string(raw)
 		}
 		if isRPC(value) {
-			return value
+			return answerType(value)
 		}
 	}
 	for k, v := range h.GetHeaders() {
 		if strings.EqualFold(k, contentType) && isRPC(v) {
-			return v
+			return answerType(v)
 		}
 	}
 	return ""
@@ -59,18 +60,26 @@ func isRPC(value string) bool {
 	return rest == "" || rest[0] == '+' || rest[0] == ';' || rest[0] == ' ' || strings.HasPrefix(rest, "-web")
 }
 
+// answerType never repeats what the client wrote.
+func answerType(value string) string {
+	value = strings.ToLower(value)
+	switch {
+	case strings.HasPrefix(value, webTextType):
+		return webTextType + "+proto"
+	case strings.HasPrefix(value, webType):
+		return webType + "+proto"
+	}
+	return grpcType
+}
+
 // rpcRefusal is a refusal that gRPC clients understand: the status in headers (gRPC over HTTP/2, "Trailers-Only"), and HTTP 200, which a
 // client of gRPC-Web needs to look at them. It is a refusal to Envoy all the same: what decides there is CheckResponse.status, never OK.
 func rpcRefusal(c *check, code int32) *authv3.DeniedHttpResponse {
 	text := message(&c.outcome)
-	kind := grpcType
-	if len(c.rpc) >= len(grpcWebType) && strings.EqualFold(c.rpc[:len(grpcWebType)], grpcWebType) {
-		kind = c.rpc // no filter has translated it, and none will translate the answer
-	}
 	denied := &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: typev3.StatusCode_OK},
 		Headers: []*corev3.HeaderValueOption{
-			header(contentType, kind), header("cache-control", "no-store"), header(headerDecision, c.id),
+			header(contentType, c.rpc), header("cache-control", "no-store"), header(headerDecision, c.id),
 			header("grpc-status", strconv.Itoa(int(code))), header("grpc-message", encodeMessage(text)),
 		},
 	}
