@@ -34,6 +34,12 @@ END {
     row("fresh RS256 token, times the bare signature check", ns("Verify/fresh_RS256"), ratio(ns("Verify/fresh_RS256"), ns("BareSignature/RS256")), "x", 1.3)
     row("fresh ES256 token, times the bare signature check", ns("Verify/fresh_ES256"), ratio(ns("Verify/fresh_ES256"), ns("BareSignature/ES256")), "x", 1.3)
     row("forged RS256 token, times a good fresh one", ns("Verify/forged_RS256"), ratio(ns("Verify/forged_RS256"), ns("Verify/fresh_RS256")), "x", 1)
+    many = "Issuers/accepted/cached/n="
+    row("cached token, 1000 issuers configured: growth", ns("Issuers/configured/cached/n=1000"), 100 * (ratio(ns("Issuers/configured/cached/n=1000"), ns("Issuers/configured/cached/n=1")) - 1), "%", 20)
+    row("cached token, 1000 issuers accepted on its route", ns(many 1000), ns(many 1000) / 1e3, "µs", 20)
+    row("fresh token, 1000 issuers accepted: growth", ns("Issuers/accepted/fresh/n=1000"), 100 * (ratio(ns("Issuers/accepted/fresh/n=1000"), ns("Issuers/accepted/fresh/n=1")) - 1), "%", 50)
+    row("first token of a fresh key, its fetch included", ns("ColdKey/first_token"), ns("ColdKey/first_token") / 1e6, "ms", 2)
+    row("  of which a bare fetch of the keys takes", ns("ColdKey/bare_fetch"), ns("ColdKey/bare_fetch") / 1e6, "ms", 1)
     split("path peer claim", shapes, " ")
     for (s = 1; s <= 3; s++) { growth(shapes[s], 1000, 5); growth(shapes[s], 100000, 20) }
     split("100 1000 10000", sizes, " ")

@@ -176,3 +176,39 @@ func TestKeys5PendingByConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// Among many accepted issuers a token finds its own, cached or not, and is judged as among a few.
+func TestManyIssuers(t *testing.T) {
+	conf := make([]policy.Issuer, 20)
+	var accepted []policy.Name
+	for n := range conf {
+		conf[n] = defaultIssuer()
+		conf[n].Name.Name = fmt.Sprint("idp-", n)
+		if n != 13 && n != 17 {
+			conf[n].Issuers = []string{fmt.Sprintf("https://idp-%d.test", n)}
+		}
+		accepted = append(accepted, conf[n].Name)
+	}
+	conf[13].Audiences = []string{"https://other.test"} // the same iss as the 17th
+	b := newBench(t, conf...)
+	raw := sign(header(), claims())
+	for range 2 {
+		u, err := b.Verify(t.Context(), raw, accepted)
+		if err != nil || u.Issuer != conf[17].Name {
+			t.Fatalf("%+v, %v", u, err)
+		}
+	}
+	without := append(accepted[:17:17], accepted[18:]...)
+	_, err := b.Verify(t.Context(), raw, without) // cached, and not accepted
+	wantReason(t, err, token.ErrInvalid, token.ReasonAudience)
+	_, err = b.Verify(t.Context(), raw, append(without[:13:13], without[14:]...))
+	wantReason(t, err, token.ErrInvalid, token.ReasonIssuerNotAccepted)
+	missing := append(accepted[:0:0], accepted[:12]...)
+	_, err = b.Verify(t.Context(), raw, append(missing, policy.Name{Namespace: "default", Name: "absent"}))
+	wantReason(t, err, token.ErrUnavailable, token.ReasonIssuerConfig)
+	b.at = now.Add(time.Hour)
+	_, err = b.Verify(t.Context(), raw, accepted)
+	if !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("cached and expired: %v", err)
+	}
+}

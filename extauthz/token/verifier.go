@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -42,9 +41,6 @@ type Verifier struct {
 	state   atomic.Pointer[state]
 	cache   *otter.Cache[cacheKey, *verified]
 }
-
-// state is one configuration. Immutable.
-type state struct{ issuers map[policy.Name]*issuer }
 
 // cacheKey: facts hold for one configuration of one issuer and one exact token.
 type cacheKey struct {
@@ -88,11 +84,11 @@ func New(o Options) (*Verifier, error) {
 // Calls must not overlap.
 func (v *Verifier) Publish(issuers []policy.Issuer) {
 	sources := v.opts.Keys.Publish(issuers)
-	next := &state{issuers: make(map[policy.Name]*issuer, len(issuers))}
+	next := make(map[policy.Name]*issuer, len(issuers))
 	for _, conf := range issuers {
-		next.issuers[conf.Name] = newIssuer(conf, sources[conf.Name], v.methods, v.opts.Now)
+		next[conf.Name] = newIssuer(conf, sources[conf.Name], v.methods, v.opts.Now)
 	}
-	v.state.Store(next)
+	v.state.Store(newState(next))
 }
 
 // Snapshot verifies by one configuration, whatever is published later. Safe for concurrent use.
@@ -118,7 +114,11 @@ func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name
 		return nil, invalid(ReasonTooLarge, "token over %d bytes", maxToken)
 	}
 	sum := sha256.Sum256([]byte(raw))
-	user, err := v.cached(st, sum, accepted)
+	var user *decide.User
+	var err error
+	if len(accepted) <= maxProbes {
+		user, err = v.cached(st, sum, accepted)
+	}
 	if user == nil && err == nil {
 		user, err = v.fresh(ctx, st, sum, raw, accepted)
 	}
@@ -167,6 +167,11 @@ func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, 
 	if err != nil {
 		return nil, err
 	}
+	if len(accepted) > maxProbes {
+		if user, err := v.cached(st, sum, names(candidates)); user != nil || err != nil {
+			return user, err
+		}
+	}
 	var first error
 	for _, i := range candidates {
 		facts, err := i.verify(ctx, p)
@@ -180,34 +185,4 @@ func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, 
 		}
 	}
 	return nil, first
-}
-
-// candidates are the accepted issuers of this iss, in the order of accepted: at least one, or an error.
-func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, error) {
-	if iss == "" {
-		return nil, invalid(ReasonClaimMissing, "iss is missing")
-	}
-	var out []*issuer
-	unknown := len(st.issuers) == 0
-	for _, name := range accepted {
-		i, ok := st.issuers[name]
-		switch {
-		case !ok:
-			unknown = true
-		case i.issues(iss) && !slices.Contains(out, i):
-			out = append(out, i)
-		}
-	}
-	if len(out) > 0 {
-		return out, nil
-	}
-	if unknown {
-		return nil, unavailable(ReasonIssuerConfig, "an accepted issuer is not configured")
-	}
-	for _, i := range st.issuers {
-		if i.issues(iss) {
-			return nil, invalid(ReasonIssuerNotAccepted, "the issuer is configured but not accepted here")
-		}
-	}
-	return nil, invalid(ReasonIssuerUnknown, "no issuer has this iss")
 }

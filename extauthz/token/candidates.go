@@ -1,0 +1,70 @@
+package token
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// maxProbes is how many accepted issuers are looked up in the cache before a token is parsed: one lookup costs a fraction of parsing.
+const maxProbes = 8
+
+// state is one configuration. Immutable.
+type state struct {
+	issuers map[policy.Name]*issuer
+	// byIss are the issuers of an iss, by name: a token's are found as fast among a thousand as among a few.
+	byIss map[string][]*issuer
+}
+
+func newState(issuers map[policy.Name]*issuer) *state {
+	s := &state{issuers: issuers, byIss: map[string][]*issuer{}}
+	for _, i := range issuers {
+		for iss := range i.tenants {
+			s.byIss[iss] = append(s.byIss[iss], i)
+		}
+	}
+	return s
+}
+
+// candidates are the accepted issuers of this iss, in the order of accepted: at least one, or an error.
+func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, error) {
+	if iss == "" {
+		return nil, invalid(ReasonClaimMissing, "iss is missing")
+	}
+	type candidate struct {
+		*issuer
+		at int
+	}
+	var found []candidate
+	for _, i := range st.byIss[iss] {
+		if at := slices.Index(accepted, i.conf.Name); at >= 0 {
+			found = append(found, candidate{i, at})
+		}
+	}
+	if len(found) > 0 {
+		slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.at, b.at) })
+		out := make([]*issuer, len(found))
+		for n, c := range found {
+			out[n] = c.issuer
+		}
+		return out, nil
+	}
+	missing := func(name policy.Name) bool { return st.issuers[name] == nil }
+	switch {
+	case len(st.issuers) == 0 || slices.ContainsFunc(accepted, missing):
+		return nil, unavailable(ReasonIssuerConfig, "an accepted issuer is not configured")
+	case len(st.byIss[iss]) > 0:
+		return nil, invalid(ReasonIssuerNotAccepted, "the issuer is configured but not accepted here")
+	}
+	return nil, invalid(ReasonIssuerUnknown, "no issuer has this iss")
+}
+
+// names of candidates.
+func names(candidates []*issuer) []policy.Name {
+	out := make([]policy.Name, len(candidates))
+	for n, i := range candidates {
+		out[n] = i.conf.Name
+	}
+	return out
+}
