@@ -109,8 +109,22 @@ func (a *authz) Status() admin.Status {
 		}
 		s.Gateways = append(s.Gateways, l)
 	}
-	s.Issuers, s.Degraded = issuerStatus(c.set, a.keys), a.keyHealth.degraded()
+	s.Issuers, s.Degraded = issuerStatus(c.set, a.keys), a.degraded(&c)
 	return s
+}
+
+// degraded lists what does not keep requests from being judged, and should be looked at.
+func (a *authz) degraded(c *current) []string {
+	out := a.keyHealth.degraded()
+	if c.refused != "" {
+		out = append(out, "the newest manifests are not in force: "+c.refused)
+	}
+	if a.files != nil {
+		if why := a.files.problem(); why != "" {
+			out = append(out, "the newest files of mTLS are not in use: "+why)
+		}
+	}
+	return out
 }
 
 // notReady lists what is missing before every request can be judged as the manifests say; empty: ready.
@@ -127,11 +141,6 @@ func (a *authz) notReady() []string {
 	out := a.issuers.problems()
 	if _, err := chooseGateway(c.set, a.opts.Gateway); err != nil {
 		out = append(out, fmt.Sprint(err))
-	}
-	if a.files != nil {
-		if why := a.files.problem(); why != "" {
-			out = append(out, "mTLS: "+why)
-		}
 	}
 	out = a.keyHealth.notReady(out)
 	slices.Sort(out)

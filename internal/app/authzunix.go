@@ -29,11 +29,17 @@ type UnixOptions struct {
 	UIDs []uint32
 }
 
+// maxSocketPath is the longest path of a unix socket in bytes (unix(7)).
+const maxSocketPath = 107
+
 // listen makes the socket. It takes the place of a socket on which nobody listens, and of nothing else.
 func (o UnixOptions) listen(ctx context.Context) (net.Listener, error) {
 	path, err := filepath.Abs(o.Path)
 	if err != nil {
 		return nil, err
+	}
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("the path of the socket %s has %d bytes and at most %d are possible: choose a shorter --socket", path, len(path), maxSocketPath)
 	}
 	dir, err := os.Stat(filepath.Dir(path))
 	if err != nil {
