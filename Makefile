@@ -7,7 +7,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/credence-mesh/credence/internal/cli.version=$(VERSION)
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help doctor build envoy check unit test e2e fuzz bench golden generate check-generate quickstart
+.PHONY: help doctor build envoy check unit test e2e fuzz bench golden generate check-generate quickstart browser
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,3 +65,6 @@ check-generate: generate ## fails where the committed code is not what generate 
 
 quickstart: doctor envoy build ## the mesh of examples/quickstart on real Envoy, request by request (KEEP=1 stays up)
 	@examples/quickstart/run.sh
+
+browser: envoy build ## the page of examples/browser and the gateway that it calls; open it by hand
+	@go run ./examples/browser

