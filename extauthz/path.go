@@ -31,7 +31,7 @@ type target struct {
 }
 
 // maxKeptSegments bounds what a path may have where the rules keep what is refused otherwise: such a path has several readings.
-const maxKeptSegments = 1024
+const maxKeptSegments = 256
 
 // parseTarget reads an origin-form target (RFC 9112 §3.2.1) as Envoy normalised it. It decodes each segment once and refuses whatever
 // two readers could read differently: dot segments, parameters, control characters, encodings that are not UTF-8, and, unless rules

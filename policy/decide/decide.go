@@ -30,7 +30,7 @@ func (r *Route) decide(f *Facts) Decision {
 	if d, denied := r.denies(f); denied {
 		return d
 	}
-	for _, other := range readings(f) {
+	for other := range readings(f) {
 		g := *f
 		g.Segments, g.Slash = other.segments, other.slash
 		if d, denied := r.denies(&g); denied {
@@ -103,7 +103,7 @@ func (l *level) explain(f *Facts) Decision {
 
 func (r *Route) audit(f *Facts) []AuditHit {
 	hits := r.auditAs(f, seeAudit, nil)
-	for _, other := range readings(f) {
+	for other := range readings(f) {
 		g := *f
 		g.Segments, g.Slash = other.segments, other.slash
 		hits = r.auditAs(&g, seeAuditDeny, hits)

@@ -1,6 +1,9 @@
 package decide
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // reading is a path as one reader takes it.
 type reading struct {
@@ -9,39 +12,64 @@ type reading struct {
 }
 
 // readings are the other paths that some upstream makes of the path of f where "//" and escaped slashes are kept: escaped slashes as
-// slashes, empty segments merged, what follows "//" taken for an authority (RFC 3986 §3.2). A deny rule holds for all of them: what it
-// forbids must not be reached by another spelling. None for paths that everybody reads alike.
-func readings(f *Facts) []reading {
-	odd, backslash := false, false
-	for _, s := range f.Segments {
-		if strings.IndexByte(s, '\\') >= 0 {
-			odd, backslash = true, true
-		} else if s == "" || strings.IndexByte(s, '/') >= 0 {
-			odd = true
+// slashes, empty segments merged, what follows "//" taken for an authority (RFC 3986 §3.2), in whatever order. A deny rule holds for all
+// of them: what it forbids must not be reached by another spelling. None for paths that everybody reads alike.
+func readings(f *Facts) iter.Seq[reading] {
+	return func(yield func(reading) bool) {
+		odd, separators := false, ""
+		for _, s := range f.Segments {
+			odd = odd || s == ""
+			for _, c := range [...]string{"/", `\`} {
+				if strings.Contains(s, c) && !strings.Contains(separators, c) {
+					separators += c
+				}
+			}
+		}
+		if !odd && separators == "" {
+			return
+		}
+		tokens := f.Segments
+		if f.Slash {
+			tokens = append(append(make([]string, 0, len(tokens)+1), tokens...), "")
+		}
+		for _, form := range splits(tokens, separators) {
+			for _, path := range withoutAuthority(form) {
+				for _, tokens := range splits(path, separators) {
+					if !yield(read(tokens)) || !yield(read(merge(tokens))) {
+						return
+					}
+				}
+			}
 		}
 	}
-	if !odd {
-		return nil
+}
+
+// splits are tokens as they are, and cut at what separates them to some readers.
+func splits(tokens []string, separators string) [][]string {
+	out := [][]string{tokens}
+	for i := range separators {
+		out = append(out, split(tokens, separators[i:i+1]))
 	}
-	tokens := f.Segments
-	if f.Slash {
-		tokens = append(append(make([]string, 0, len(tokens)+1), tokens...), "")
+	if len(separators) > 1 {
+		out = append(out, split(tokens, separators))
 	}
-	forms := [][]string{tokens, split(tokens, "/")}
-	if backslash {
-		forms = append(forms, split(tokens, `\`), split(tokens, `/\`))
+	return out
+}
+
+// withoutAuthority are the tokens, and where they begin with "//" what is left of them for readers that take the next one for an
+// authority: the very next, or the first that is not empty.
+func withoutAuthority(tokens []string) [][]string {
+	out := [][]string{tokens}
+	if len(tokens) < 2 || tokens[0] != "" {
+		return out
 	}
-	var out []reading
-	for _, form := range forms {
-		out = append(out, read(form))
-		out = append(out, read(merge(form)))
-		if len(form) < 2 || form[0] != "" {
-			continue
+	out = append(out, tokens[2:])
+	for i, t := range tokens[1:] {
+		if t != "" && i > 0 {
+			return append(out, tokens[i+2:])
 		}
-		out = append(out, read(form[2:]))
-		out = append(out, read(merge(form[2:])))
-		if m := merge(form); len(m) > 1 {
-			out = append(out, read(m[1:]))
+		if t != "" {
+			break
 		}
 	}
 	return out
