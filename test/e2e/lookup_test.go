@@ -12,8 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -409,39 +409,42 @@ func runStatic(t *testing.T, work string, b *bootstrapv3.Bootstrap, port int) {
 // runEnvoyFile runs an Envoy with the configuration in file until the test ends, and waits until it listens on port.
 func runEnvoyFile(t *testing.T, file string, port int) {
 	t.Helper()
+	runEnvoyAs(t, file, port, nil)
+}
+
+// runEnvoyAs is runEnvoyFile for another user, and returns what ends it sooner.
+func runEnvoyAs(t *testing.T, file string, port int, as *syscall.SysProcAttr) (stop func()) {
+	t.Helper()
 	binary, err := envoy.Find(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := filepath.Join(filepath.Dir(file), filepath.Base(file)+".log")
+	log := &safeBuffer{}
 	//nolint:gosec // the Envoy under test
-	cmd := exec.Command(binary.Path, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--log-path", log, "--drain-time-s", "1", "--parent-shutdown-time-s", "2")
+	cmd := exec.Command(binary.Path, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	cmd.SysProcAttr, cmd.Stderr, cmd.Dir = as, log, "/"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	show := func() string {
-		text, _ := os.ReadFile(log)
-		lines := strings.Split(string(text), "\n")
-		return strings.Join(slices.Clip(lines[max(0, len(lines)-10):]), "\n")
-	}
-	deadline := time.After(30 * time.Second)
+	stop = func() { _ = cmd.Process.Kill(); <-ended }
+	t.Cleanup(stop)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for end := time.Now().Add(30 * time.Second); ; {
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = c.Close()
-			return
+			return stop
 		}
 		select {
 		case <-ended:
-			t.Fatalf("Envoy ended:\n%s", show())
-		case <-deadline:
-			t.Fatalf("Envoy does not listen: %v\n%s", err, show())
+			t.Fatalf("Envoy ended:\n%s", log.text())
 		case <-tick.C:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("Envoy does not listen: %v\n%s", err, log.text())
 		}
 	}
 }
