@@ -14,6 +14,9 @@ import (
 // rediscover is how old metadata may be.
 const rediscover = time.Hour
 
+// maxNamed bounds what is logged of the issuer that the metadata names.
+const maxNamed = 200
+
 // found is what the issuer's metadata said.
 type found struct {
 	keys *url.URL
@@ -77,7 +80,7 @@ func (f *fetcher) metadata(resp response, u *url.URL) (*url.URL, error) {
 		return nil, fmt.Errorf("names the issuer %.200q and not %q: if its tokens have that iss, write it into spec.issuer", doc.Issuer, from.DiscoveryIssuer)
 	case !slices.Contains(f.source.issuers, doc.Issuer) && f.found.noticed != doc.Issuer:
 		f.found.noticed = doc.Issuer
-		f.keys.opts.Log.Info("the metadata of an issuer names another one than its manifest", "issuer", f.source.name.String(), "names", doc.Issuer)
+		f.keys.opts.Log.Info("the metadata of an issuer names another one than its manifest", "issuer", f.source.name.String(), "names", doc.Issuer[:min(len(doc.Issuer), maxNamed)])
 	}
 	if doc.Keys == "" {
 		return nil, errors.New("has no jwks_uri")

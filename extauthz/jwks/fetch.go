@@ -65,37 +65,50 @@ func (f *fetcher) run(ctx context.Context) {
 	s.own(true)
 	defer s.own(false)
 	f.restoreClock()
-	next := f.source.now()
+	next := wall(s.now())
 	for {
 		at := next
 		s.health.next.Store(&at)
-		wait := next.Sub(s.now())
-		asked := false
-		if wait > 0 {
-			t := time.NewTimer(wait)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return
-			case <-s.demand.wake:
-				asked = true
-			case <-t.C:
-			}
-			t.Stop()
-		}
-		if ctx.Err() != nil {
+		asked, ok := f.await(ctx, next)
+		if !ok {
 			return
 		}
 		s.takeOff()
 		after, err := f.fetch(ctx)
 		s.landing(err)
-		now := s.now()
+		now := wall(s.now())
 		// A failure that requests have caused must not put off the next fetch on time.
-		if on := now.Add(after); err == nil || !asked || !next.After(now) {
-			next = on
+		if err == nil || !asked || !next.After(now) {
+			next = now.Add(after)
 		}
 	}
 }
+
+// await waits until next, or until requests ask for a fetch; ok is false where ctx has ended. Timers stand still while the machine
+// sleeps, and clocks are set: the time is looked at every minute, and a next that no fetch can have meant is now.
+func (f *fetcher) await(ctx context.Context, next time.Time) (asked, ok bool) {
+	for ctx.Err() == nil {
+		wait := next.Sub(wall(f.source.now()))
+		if wait <= 0 || wait > 2*maxRefresh {
+			return false, true
+		}
+		t := time.NewTimer(min(wait, time.Minute))
+		select {
+		case <-ctx.Done():
+		case <-f.source.demand.wake:
+			asked = true
+		case <-t.C:
+		}
+		t.Stop()
+		if asked {
+			return true, ctx.Err() == nil
+		}
+	}
+	return false, false
+}
+
+// wall is t without the reading of the monotonic clock, which stands still while the machine sleeps.
+func wall(t time.Time) time.Time { return t.Round(0) }
 
 // fetch reads the keys once and returns how long to wait before the next time.
 func (f *fetcher) fetch(ctx context.Context) (time.Duration, error) {

@@ -52,6 +52,11 @@ type loaded struct {
 	restored bool
 }
 
+// expired asks both clocks: the one stands still while the machine sleeps, the other can be set back.
+func (l *loaded) expired(now time.Time) bool {
+	return !l.until.IsZero() && (!now.Before(l.until) || !wall(now).Before(wall(l.until)))
+}
+
 func (k *Keys) newSource(i policy.Issuer, c *counts) *Source {
 	s := &Source{
 		name: i.Name, issuers: slices.Clone(i.Issuers), algorithms: slices.Clone(i.Algorithms), from: i.Keys,
@@ -102,7 +107,7 @@ func (s *Source) Set() *Set {
 		return nil
 	}
 	l := s.current.Load()
-	if l == nil || (!l.until.IsZero() && !s.now().Before(l.until)) {
+	if l == nil || l.expired(s.now()) {
 		return nil
 	}
 	return l.set

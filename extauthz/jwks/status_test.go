@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +76,48 @@ func TestKeys4Health(t *testing.T) {
 		pass(6 * time.Minute)
 		if st := k.Status()[0]; st.Keys != 1 || st.Failure != "" {
 			t.Errorf("it is back: %+v", st)
+		}
+	})
+}
+
+// A machine that slept, and a clock that was set: old keys are not trusted, and new ones are fetched within a minute.
+func TestKeys4ClocksThatJump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &idp{body: ecSet("one"), header: http.Header{"Cache-Control": {"max-age=3600"}}, status: http.StatusOK}
+		var jump time.Duration
+		var mu sync.Mutex
+		// The reading of the monotonic clock goes on as if nothing had been.
+		now := func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			if jump == 0 {
+				return time.Now()
+			}
+			return time.Now().Round(0).Add(jump)
+		}
+		set := func(d time.Duration) { mu.Lock(); defer mu.Unlock(); jump = d }
+		k := jwks.New(jwks.Options{Log: quiet, Transport: server, Now: now})
+		s := publish(t, k, policy.KeySource{URL: "https://idp.example/jwks"})
+		start(t, k)
+		pass(time.Second)
+		set(48 * time.Hour)
+		if s.Set() != nil {
+			t.Error("keys of two days ago are trusted")
+		}
+		server.set(func() { server.body = ecSet("two") })
+		pass(time.Minute)
+		if !has(s, "two") || server.count() != 2 {
+			t.Errorf("after the sleep: %d requests, %+v", server.count(), k.Status())
+		}
+		set(-1000 * time.Hour)
+		server.set(func() { server.body = ecSet("three") })
+		pass(time.Minute)
+		if !has(s, "three") || server.count() != 3 {
+			t.Errorf("after the clock was set back: %d requests, %+v", server.count(), k.Status())
+		}
+		pass(30 * time.Minute)
+		if server.count() != 3 {
+			t.Errorf("%d requests, want 3", server.count())
 		}
 	})
 }

@@ -19,6 +19,9 @@ type keyHealth struct {
 	started atomic.Bool
 }
 
+// noneUsable: the document is there.
+const noneUsable = "the issuer publishes none that can verify"
+
 // notReady lists the issuers whose first keys are waited for. others is what else is missing.
 func (h *keyHealth) notReady(others []string) []string {
 	if h.started.Load() {
@@ -26,8 +29,12 @@ func (h *keyHealth) notReady(others []string) []string {
 	}
 	out := others
 	for _, k := range h.keys.Status() {
+		why := "they are being fetched"
+		if !k.Updated.IsZero() {
+			why = noneUsable
+		}
 		if !k.Had {
-			out = append(out, fmt.Sprintf("issuer %s has no keys yet: %s", k.Issuer, orElse(k.Failure, "they are being fetched")))
+			out = append(out, fmt.Sprintf("issuer %s has no keys yet: %s", k.Issuer, orElse(k.Failure, why)))
 		}
 	}
 	if len(out) == 0 {
@@ -40,7 +47,7 @@ func (h *keyHealth) notReady(others []string) []string {
 func (h *keyHealth) degraded() []string {
 	var out []string
 	for _, k := range h.keys.Status() {
-		why := orElse(k.Failure, "the issuer publishes none that can verify")
+		why := orElse(k.Failure, noneUsable)
 		switch {
 		case k.Keys == 0:
 			out = append(out, fmt.Sprintf("issuer %s has no keys, its tokens are refused: %s", k.Issuer, why))
