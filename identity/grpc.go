@@ -110,13 +110,13 @@ var _ credentials.TransportCredentials = transport{}
 
 // ClientHandshake shows our SVID and requires an allowed server.
 func (t transport) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c := &conn{Conn: raw, source: t.source}
+	c := t.source.track(raw)
 	return handshake(ctx, c, tls.Client(c, http2(t.source.clientConfig(t.authorizer, c))))
 }
 
 // ServerHandshake shows our SVID and requires an allowed client. gRPC bounds it by a deadline of the connection.
 func (t transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c := &conn{Conn: raw, source: t.source}
+	c := t.source.track(raw)
 	return handshake(context.Background(), c, tls.Server(c, http2(t.source.serverConfig(t.authorizer, c))))
 }
 

@@ -101,7 +101,10 @@ func refusedCredentials(t *testing.T) []bad {
 		{"X5-12 serverAuth alone", issued(payments, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] })},
 		{"X5-12 clientAuth alone", issued(payments, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] })},
 		{"expired", issued(payments, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) })},
-		{"not valid yet", issued(payments, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour); c.NotAfter = time.Now().Add(2 * time.Hour) })},
+		{"not valid yet", issued(payments, func(c *x509.Certificate) {
+			c.NotBefore = time.Now().Add(time.Hour)
+			c.NotAfter = time.Now().Add(2 * time.Hour)
+		})},
 		{"X5-14 another scheme", issued(payments, func(c *x509.Certificate) { c.URIs = []*url.URL{uri(t, "https://td/ns/default/wl/payments")} })},
 		{"expired certificate beside a good one", func(t *testing.T, ca authority) credential {
 			c := ca.issue(t, payments)

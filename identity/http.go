@@ -38,7 +38,7 @@ func (s *Source) Client(a Authorizer) *http.Client {
 			if err != nil {
 				return nil, err
 			}
-			c := &conn{Conn: raw, source: s}
+			c := s.track(raw)
 			t := tls.Client(c, s.clientConfig(a, c))
 			if err := t.HandshakeContext(ctx); err != nil {
 				return nil, errors.Join(err, closed(c))

@@ -34,6 +34,6 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: raw, source: l.source}
+	c := l.source.track(raw)
 	return tls.Server(c, l.source.serverConfig(l.authorizer, c)), nil
 }

@@ -22,21 +22,26 @@ import (
 // ErrNoIdentity: there is no SVID to show, or it has expired.
 var ErrNoIdentity = errors.New("no SPIFFE identity")
 
+const handshakeTimeout = 10 * time.Second
+
 // Options of Open. The zero value is what a service needs.
 type Options struct {
 	// Address of the Workload API, "unix:///path" or "tcp://ip:port". Default: $SPIFFE_ENDPOINT_SOCKET (Workload Endpoint §4).
 	Address string
+	// HandshakeTimeout is how long a peer may take to show who it is. Default: 10 s.
+	HandshakeTimeout time.Duration
 	// Log receives what goes wrong, and each identity that is received, never a key. Default: slog.Default().
 	Log *slog.Logger
 }
 
 // Source is the identity of this process, kept up to date from the Workload API. All methods may be called by several goroutines.
 type Source struct {
-	log    *slog.Logger
-	now    func() time.Time
-	client *workloadapi.Client
-	stop   context.CancelFunc
-	ended  chan struct{}
+	log       *slog.Logger
+	now       func() time.Time
+	handshake time.Duration
+	client    *workloadapi.Client
+	stop      context.CancelFunc
+	ended     chan struct{}
 
 	// state is nil until the first update, and again once the Workload API has said that this process is no workload.
 	state atomic.Pointer[state]
@@ -53,6 +58,9 @@ type Source struct {
 func Open(ctx context.Context, o Options) (*Source, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.HandshakeTimeout <= 0 {
+		o.HandshakeTimeout = handshakeTimeout
 	}
 	if o.Address == "" {
 		var set bool
@@ -73,7 +81,9 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 		stop()
 		return nil, fmt.Errorf("%w: %w", ErrNoIdentity, err)
 	}
-	s := &Source{log: o.Log, now: time.Now, client: client, stop: stop, ended: make(chan struct{}), first: make(chan struct{})}
+	s := &Source{
+		log: o.Log, now: time.Now, handshake: o.HandshakeTimeout, client: client, stop: stop, ended: make(chan struct{}), first: make(chan struct{}),
+	}
 	go s.follow(run) // ends with Close, which waits for it
 	select {
 	case <-s.first:
@@ -105,12 +115,13 @@ func (s *Source) ID() spiffeid.ID {
 	return spiffeid.ID{}
 }
 
-// follow keeps the state up to date until ctx ends.
+// follow keeps the state up to date until ctx ends. It asks again after InvalidArgument too, which Workload Endpoint §6 advises against: a
+// service that never asks again would have no identity until somebody restarts it.
 func (s *Source) follow(ctx context.Context) {
 	defer close(s.ended)
 	pause := strategy{}.NewBackoff()
 	for ctx.Err() == nil {
-		err := s.client.WatchX509Context(ctx, watcher{s, ctx}) // returns for codes after which go-spiffe gives up; a service does not
+		err := s.client.WatchX509Context(ctx, watcher{s, ctx}) // returns where go-spiffe gives up
 		if ctx.Err() != nil {
 			return
 		}

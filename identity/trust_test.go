@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -176,5 +178,42 @@ func TestHandler(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("without TLS: %d", resp.StatusCode)
+	}
+}
+
+// Whoever connects and says nothing, or half a handshake, does not keep the connection.
+func TestSilentPeerIsClosed(t *testing.T) {
+	ca, a := newAuthority(t, "td"), newAPI(t)
+	a.serve(t, ca.issue(t, ledger), ca)
+	server, err := identity.Open(t.Context(), identity.Options{Address: a.address, Log: quiet(), HandshakeTimeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	target := serve(t, server, identity.AnyOf("td"), hello(server))
+	for _, sent := range []string{"", "\x16\x03\x01\x02\x00"} {
+		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", target[len("https://"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetDeadline(time.Now().Add(4 * time.Second)); err != nil { // before the server's own limit for heads
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, sent); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after %q the connection is still open", sent)
+		}
+		_ = c.Close()
+	}
+	caller, _ := source(t, ca, payments)
+	client := caller.Client(identity.Only(ledger))
+	defer client.CloseIdleConnections()
+	first := time.Now()
+	for time.Since(first) < 500*time.Millisecond { // a verified connection stays
+		if _, _, err := get(t, client, target); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
