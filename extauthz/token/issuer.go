@@ -137,12 +137,6 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	return &verified{user: u, key: key, kid: p.kid, claims: p.claims}, nil
 }
 
-// issues tells whether iss is one of the issuer's own.
-func (i *issuer) issues(iss string) bool {
-	_, ok := i.tenants[iss]
-	return ok
-}
-
 // issued compares iss again, now that it is signed (RFC 9068 §4), and the claim that must name the same tenant.
 func (i *issuer) issued(c *claims) error {
 	tenant, ok := i.tenants[c.iss]
