@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Default values; types.go says of which field.
+// Default values; the types say of which field.
 const (
 	DefaultCATTL     = 24 * time.Hour
 	DefaultSVIDTTL   = time.Hour
