@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/sds"
 )
@@ -72,3 +73,15 @@ func SelfSignedPair(now time.Time) (cert, key []byte, err error) {
 
 // SelfSignedLife of a certificate that is made here.
 const SelfSignedLife = selfSignedLife
+
+// KeyHealth is keyHealth.
+type KeyHealth struct{ h *keyHealth }
+
+// NewKeyHealth makes one of keys.
+func NewKeyHealth(keys *jwks.Keys) KeyHealth { return KeyHealth{&keyHealth{keys: keys}} }
+
+// NotReady is keyHealth.notReady.
+func (k KeyHealth) NotReady(others []string) []string { return k.h.notReady(others) }
+
+// Degraded is keyHealth.degraded.
+func (k KeyHealth) Degraded() []string { return k.h.degraded() }
