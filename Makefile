@@ -50,8 +50,9 @@ test: doctor unit e2e ## unit + e2e
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	@scripts/fuzz.sh $${FUZZTIME:-30s}
 
-bench: ## benchmarks, each beside its limit
-	@go test -p 1 -run '^$$' -bench . -benchtime 0.3s -count 5 ./extauthz/... ./policy/... ./controlplane/... ./identity/... | tee /dev/stderr | awk -f scripts/benchtable.awk
+bench: envoy ## benchmarks, each beside its limit
+	@{ go test -p 1 -run '^$$' -bench . -benchtime 0.3s -count 5 ./extauthz/... ./policy/... ./controlplane/... ./identity/...; \
+	   go test -tags e2e -run '^$$' -bench GRPC -benchtime 2s -count 3 ./test/e2e; } | tee /dev/stderr | awk -f scripts/benchtable.awk
 
 golden: ## rewrites the golden files; read the diff
 	@go test ./policy/... ./manifests/... -update

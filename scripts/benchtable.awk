@@ -18,6 +18,13 @@ function row(what, has, figure, unit, limit, over) {
 function ns(name) { return value[name, "ns/op"] }
 function cpuOf(name) { return value["Check/" name, "server-µs/op"] }
 function ratio(a, b) { return b ? a / b : 0 }
+function grpc(kind, unit) { return value["GRPC/" kind, unit] }
+function grpcCPU(kind) { return grpc(kind, "proxies-µs/op") + grpc(kind, "rest-µs/op") }
+# beside prints what two things take; there is no limit to it.
+function beside(what, has, a, b, unit) {
+    if (!has) { printf "%-52s %12s\n", what, "not measured"; return }
+    printf "%-52s %8.2f %-5s beside %5.2f %-5s\n", what, a, unit, b, unit
+}
 function growth(shape, n, limit, what) {
     what = "decide/" shape "/allow: growth from 10 to " n " rules"
     row(what, ns("Decide/" shape "/allow/rules=10"), 100 * (ratio(ns("Decide/" shape "/allow/rules=" n), ns("Decide/" shape "/allow/rules=10")) - 1), "%", limit)
@@ -49,5 +56,11 @@ END {
     }
     row("push of one changed route to 1000 delta clients", ns("Push"), ns("Push") / 1e6, "ms", 200)
     row("SVIDs issued, in parts of bare CreateCertificate", ns("Issue/issue"), 100 * ratio(ns("Issue/bare"), ns("Issue/issue")), "%", 70, 1)
+    has = grpc("mesh/one", "ns/op") && grpc("plain/one", "ns/op")
+    beside("gRPC through gateway and sidecar, beside plain Envoys", has, grpc("mesh/one", "ns/op") / 1e6, grpc("plain/one", "ns/op") / 1e6, "ms")
+    beside("  CPU of the Envoys", has, grpc("mesh/many", "proxies-µs/op"), grpc("plain/many", "proxies-µs/op"), "µs")
+    beside("  CPU of client, application and Credence", has, grpc("mesh/many", "rest-µs/op"), grpc("plain/many", "rest-µs/op"), "µs")
+    row("  latency added, each hop", has, (grpc("mesh/one", "ns/op") - grpc("plain/one", "ns/op")) / 2e6, "ms", 0.45)
+    row("  CPU added, each hop, mTLS included", has, (grpcCPU("mesh/many") - grpcCPU("plain/many")) / 2, "µs", 130)
     exit failed
 }

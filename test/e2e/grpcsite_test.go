@@ -146,7 +146,7 @@ type shop struct {
 	svidTTL                                           string
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t testing.TB) *shop {
 	t.Helper()
 	p := testport.Free(t, 7)
 	s := &shop{plain: p[0], secure: p[1], issuer: p[2], port: p[3], inbound: p[4], out: p[5], outOut: p[6], app: &ordersApp{ended: make(chan struct{})}}
@@ -278,7 +278,7 @@ spec:
 `
 
 // client of the service. Addr is the gateway's, or that of an outbound listener.
-func shopClient(t *testing.T, addr, authority string, secure bool) shoppb.OrdersClient {
+func shopClient(t testing.TB, addr, authority string, secure bool) shoppb.OrdersClient {
 	t.Helper()
 	creds := insecure.NewCredentials()
 	if secure {
@@ -330,7 +330,7 @@ func startShop(t *testing.T, more ...string) (*shop, *testenv.Env) {
 	return s, s.start(t, more...)
 }
 
-func (s *shop) start(t *testing.T, more ...string) *testenv.Env {
+func (s *shop) start(t testing.TB, more ...string) *testenv.Env {
 	t.Helper()
 	return testenv.Start(t, testenv.Options{Manifests: s.manifests(more...)})
 }
