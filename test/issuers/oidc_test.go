@@ -91,7 +91,7 @@ func TestIssuerOkta(t *testing.T) {
 	r.refuses("ID token of a client that is listed by mistake", r.head, id.with(members{"aud": "api://orders"}), token.ReasonIDToken)
 	r.refuses("the org's own server", r.head, r.claims.with(members{"iss": "https://shop.okta.com", "aud": "https://shop.okta.com"}), token.ReasonIssuerUnknown)
 	r.refuses("another server of the org", r.head, r.claims.with(members{"iss": "https://shop.okta.com/oauth2/aus1"}), token.ReasonIssuerUnknown)
-	r.refuses("the audience of every new server", r.head, r.claims.with(members{"aud": "api://default"}), token.ReasonAudience)
+	r.refuses("the audience that the server begins with", r.head, r.claims.with(members{"aud": "api://default"}), token.ReasonAudience)
 	r.refuses("a scope with a blank in the list", r.head, r.claims.with(members{"scp": []string{"orders.read admin"}}), token.ReasonScope)
 	r.refusesAlways()
 }
