@@ -27,6 +27,9 @@ import (
 	"github.com/credence-mesh/credence/policy"
 )
 
+// shutdown is how long Checks that have begun may take to end.
+const shutdown = 3 * time.Second
+
 // AuthzOptions of Authz. One of Socket and Address is needed.
 type AuthzOptions struct {
 	// Dir is the directory of manifests.
@@ -233,6 +236,9 @@ func (a *authz) serveChecks(ctx context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return ignoreClosed(w.server.Serve(w.listener)) })
 		g.Go(func() error {
 			<-ctx.Done()
+			// A caller that never sends what it began must not keep us.
+			force := time.AfterFunc(shutdown, w.server.Stop)
+			defer force.Stop()
 			w.server.GracefulStop()
 			return nil
 		})

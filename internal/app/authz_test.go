@@ -24,6 +24,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -269,6 +270,58 @@ func TestAuthzNeedsOneGateway(t *testing.T) {
 	}
 	if s := b.status(); s.Ready || !strings.Contains(strings.Join(s.NotReady, ""), "there is no Gateway default/edge") {
 		t.Errorf("the gateway is gone: not ready: %q", s.NotReady)
+	}
+}
+
+// TestAuthzSaysWhatIsNotInForce: what only a proxy of ours would do is accepted, and it is said that nobody does it.
+func TestAuthzSaysWhatIsNotInForce(t *testing.T) {
+	b, err := startAuthz(t, func(o *app.AuthzOptions) {
+		o.Socket.Path = filepath.Join(filepath.Dir(o.StateDir), "check.sock")
+		o.Gateway = policy.Name{Namespace: "default", Name: "edge"}
+		must(t, os.WriteFile(filepath.Join(o.Dir, "second.yaml"), []byte(secondGateway+`
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: moved}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [moved.test]
+  rules:
+    - filters: [{type: RequestRedirect, requestRedirect: {hostname: shop.test}}]
+---
+apiVersion: credence.mesh/v1alpha1
+kind: Workload
+metadata: {name: orders}
+spec:
+  selectors: {unix: {uid: 12345}}
+  ports: [{name: http, port: 8080}]
+---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: orders}
+spec:
+  targetRefs: [{group: credence.mesh, kind: Workload, name: orders}]
+  rules: [{name: all, authentication: [anonymous]}]
+`), 0o600))
+	})
+	must(t, err)
+	var got []string
+	for _, d := range b.status().Diagnostics {
+		if d.Code == "not-in-force" {
+			if !strings.Contains(d.Position, "second.yaml:") {
+				t.Errorf("no position: %+v", d)
+			}
+			got = append(got, d.Message)
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"RequestRedirect of HTTPRoute default/moved: the other control plane's proxy does that, or nobody",
+		"requests at Gateway default/other are not judged here",
+		"the policies of Workload default/orders are not in force: only requests at Gateway default/edge are judged here",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("diagnostics (-want +got):\n%s", diff)
 	}
 }
 

@@ -24,12 +24,16 @@ func (a *authz) apply(ctx context.Context, s dir.Snapshot) {
 	if !s.OK && len(s.Objects) == 0 {
 		diagnostics = nil // they would say of every kind that it is missing, and hide why
 	}
-	next.diagnostics = AdminDiagnostics(manifests.Sort(append(append([]manifests.Diagnostic(nil), s.Diagnostics...), diagnostics...)))
+	all := append(append([]manifests.Diagnostic(nil), s.Diagnostics...), diagnostics...)
 	if set == nil {
 		next.refused = "there is no valid Mesh in " + a.opts.Dir
 	} else {
 		next.refused = a.enforce(ctx, &next, set)
+		if gateway, err := chooseGateway(set, a.opts.Gateway); err == nil {
+			all = append(all, notInForce(set, gateway, s.Objects)...)
+		}
 	}
+	next.diagnostics = AdminDiagnostics(manifests.Sort(all))
 	if next.refused != "" {
 		a.log.Error("the manifests are not in force", "reason", next.refused)
 	}
