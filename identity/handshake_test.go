@@ -37,11 +37,16 @@ func serve(t testing.TB, src *identity.Source, a identity.Authorizer, h http.Han
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveOn(t, l, h)
+	return "https://" + l.Addr().String()
+}
+
+func serveOn(t testing.TB, l net.Listener, h http.Handler) {
+	t.Helper()
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close(); <-done })
-	return "https://" + l.Addr().String()
 }
 
 func get(t testing.TB, c *http.Client, target string) (int, string, error) {
@@ -242,36 +247,53 @@ func TestAuthorizers(t *testing.T) {
 	}
 }
 
-// A session is never resumed: neither end offers what it would take, and a client that brings a cache gets no ticket.
+// A session is never resumed: a client that brings a cache gets no ticket, by Listen or by ServerTLS, whose configuration all connections share.
 func TestNoResumption(t *testing.T) {
-	ca := newAuthority(t, "td")
-	server, api := source(t, ca, ledger)
-	target := serve(t, server, identity.AnyOf("td"), hello(server))
-	cfg := rawTLS(ca.issue(t, payments))
-	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
-	dial := func() (resumed bool, err error) {
-		c, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: cfg}).DialContext(t.Context(), "tcp", target[len("https://"):])
-		if err != nil {
-			return false, err
-		}
-		defer func() { _ = c.Close() }()
-		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
-			return false, err
-		}
-		if _, err := io.ReadAll(c); err != nil { // a ticket would come before the answer
-			return false, err
-		}
-		conn, ok := c.(*tls.Conn)
-		return ok && conn.ConnectionState().DidResume, nil
+	ca, other := newAuthority(t, "td"), newAuthority(t, "td")
+	for name, listen := range map[string]func(*identity.Source, net.Listener) net.Listener{
+		"Listen": func(s *identity.Source, l net.Listener) net.Listener { return s.Listener(l, identity.AnyOf("td")) },
+		"ServerTLS": func(s *identity.Source, l net.Listener) net.Listener {
+			return tls.NewListener(l, s.ServerTLS(identity.AnyOf("td")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, api := source(t, ca, ledger)
+			l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			serveOn(t, listen(server, l), hello(server))
+			cfg := rawTLS(ca.issue(t, payments))
+			cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+			for range 3 {
+				if resumed, err := resumes(t, l.Addr().String(), cfg); err != nil || resumed {
+					t.Fatalf("resumed %v, %v", resumed, err)
+				}
+			}
+			// The authority of the client leaves the bundle: what was a session before is a stranger now.
+			api.serve(t, other.issue(t, ledger), other)
+			eventually(t, "the client whose CA has left the bundle is refused", func() bool {
+				_, err := resumes(t, l.Addr().String(), cfg)
+				return err != nil
+			})
+		})
 	}
-	for range 3 {
-		if resumed, err := dial(); err != nil || resumed {
-			t.Fatalf("resumed %v, %v", resumed, err)
-		}
+}
+
+// resumes asks once on a new connection and tells whether its session was one from the cache.
+func resumes(t *testing.T, address string, cfg *tls.Config) (bool, error) {
+	t.Helper()
+	c, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: cfg}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		return false, err
 	}
-	// The authority of the client leaves the bundle: what was a session before is a stranger now.
-	other := newAuthority(t, "td")
-	next := other.issue(t, ledger)
-	api.serve(t, next, other)
-	eventually(t, "the client whose CA has left the bundle is refused", func() bool { _, err := dial(); return err != nil })
+	defer func() { _ = c.Close() }()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+		return false, err
+	}
+	if _, err := io.ReadAll(c); err != nil { // a ticket would come before the answer
+		return false, err
+	}
+	conn, ok := c.(*tls.Conn)
+	return ok && conn.ConnectionState().DidResume, nil
 }
