@@ -84,7 +84,7 @@ type GatewaySettings struct {
 	StreamCap      time.Duration `json:"streamCap,omitempty"`
 }
 
-// Fronted: proxies stand before the gateway, all of the time or some of it.
+// Fronted tells whether proxies stand before the gateway, all of the time or some of it.
 func (s *GatewaySettings) Fronted() bool { return s.TrustedHops > 0 || len(s.TrustedProxies) > 0 }
 
 // PathRules is how paths are read where the default refuses or changes what some APIs need. Proxy and Check read by the same rules.

@@ -23,6 +23,8 @@ var accessFields = [...][2]string{
 	{"bytes_in", "%BYTES_RECEIVED%"},
 	{"bytes_out", "%BYTES_SENT%"},
 	{"client", "%DOWNSTREAM_REMOTE_ADDRESS%"},
+	// Whose connection it was: with trusted proxies the client is their word.
+	{"connection", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"},
 	{"peer", "%DOWNSTREAM_PEER_URI_SAN%"},
 	{"subject", "%DYNAMIC_METADATA(" + extAuthzFilter + ":subject)%"},
 	{"oauth_client", "%DYNAMIC_METADATA(" + extAuthzFilter + ":client)%"},

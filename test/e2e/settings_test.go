@@ -14,13 +14,18 @@ import (
 // TestGatewaySettings sends requests through gateways with settings of their own (testdata/settings).
 func TestGatewaySettings(t *testing.T) {
 	m := startMesh(t, "settings", "UP")
-	t.Run("trusted proxies", func(t *testing.T) { trustedProxies(t, m) })
-	t.Run("trusted hops", func(t *testing.T) { trustedHops(t, m) })
+	front, hops := map[string]string{}, map[string]string{}
+	t.Run("trusted proxies", func(t *testing.T) { trustedProxies(t, m, front) })
+	t.Run("trusted hops", func(t *testing.T) { trustedHops(t, m, hops) })
 	t.Run("redirects behind a proxy", func(t *testing.T) { redirectsBehind(t, m) })
 	t.Run("headers with underscores", func(t *testing.T) { underscores(t, m) })
 	t.Run("health path", func(t *testing.T) { healthPath(t, m) })
 	t.Run("HTTP/1.0", func(t *testing.T) { oldHTTP(t, m) })
 	t.Run("limits", func(t *testing.T) { limits(t, m) })
+	t.Run("clients in access logs", func(t *testing.T) {
+		m.clients(t, "front", front)
+		m.clients(t, "hops", hops)
+	})
 	t.Run("settings that are gone", func(t *testing.T) { settingsGone(t, m) })
 }
 
@@ -62,7 +67,7 @@ func (e *exchange) arrived(t *testing.T, want map[string]string) {
 	}
 }
 
-// clients compares the client's address in a gateway's access log, by path. Envoy writes the log every 10 s.
+// clients compares the client's address in a gateway's access log, by path, and the connection's beside it. Envoy writes it every 10 s.
 func (m *apiMesh) clients(t *testing.T, gateway string, want map[string]string) {
 	t.Helper()
 	m.Await("the access log of "+gateway, func() string {
@@ -72,13 +77,13 @@ func (m *apiMesh) clients(t *testing.T, gateway string, want map[string]string) 
 		}
 		found := 0
 		for line := range strings.Lines(string(body)) {
-			var entry struct{ Path, Client string }
+			var entry struct{ Path, Client, Connection string }
 			if json.Unmarshal([]byte(line), &entry) != nil || want[entry.Path] == "" {
 				continue
 			}
 			found++
-			if !strings.HasPrefix(entry.Client, want[entry.Path]+":") {
-				t.Errorf("%s: the client is %s, want %s", entry.Path, entry.Client, want[entry.Path])
+			if !strings.HasPrefix(entry.Client, want[entry.Path]+":") || !strings.HasPrefix(entry.Connection, "127.0.0.") {
+				t.Errorf("%s: the client is %s on the connection of %s, want %s", entry.Path, entry.Client, entry.Connection, want[entry.Path])
 			}
 		}
 		if found < len(want) {
@@ -93,7 +98,7 @@ const forwarded = "X-Forwarded-For: 6.6.6.6, 203.0.113.7, 127.0.0.4\r\nX-Forward
 	"X-Forwarded-Port: 443\r\nX-Forwarded-Prefix: /p\r\nX-Forwarded-User: root\r\nX-Forwarded-Client-Cert: URI=spiffe://settings.test/x\r\n" +
 	"X-Forwarded-Uri: /admin\r\nForwarded: for=6.6.6.6\r\nX-Real-Ip: 6.6.6.6\r\nX-Envoy-External-Address: 6.6.6.6\r\nX-Credence-Subject: root\r\n"
 
-func trustedProxies(t *testing.T, m *apiMesh) {
+func trustedProxies(t *testing.T, m *apiMesh, clients map[string]string) {
 	believed := map[string]string{
 		"X-Forwarded-Proto": "https", "X-Forwarded-Host": "public.test", "X-Forwarded-Port": "443", "X-Forwarded-Prefix": "/p",
 		"X-Forwarded-User": "", "X-Forwarded-Uri": "", "Forwarded": "", "X-Real-Ip": "", "X-Envoy-External-Address": "", "X-Credence-Subject": "",
@@ -102,7 +107,6 @@ func trustedProxies(t *testing.T, m *apiMesh) {
 		"X-Forwarded-Host": "", "X-Forwarded-Port": "", "X-Forwarded-Prefix": "",
 		"X-Forwarded-User": "", "X-Forwarded-Uri": "", "Forwarded": "", "X-Real-Ip": "", "X-Envoy-External-Address": "", "X-Credence-Subject": "",
 	}
-	clients := map[string]string{}
 	for i, c := range []struct {
 		from, listener, sni, host string
 		trusted                   bool
@@ -133,12 +137,18 @@ func trustedProxies(t *testing.T, m *apiMesh) {
 		}
 	}
 	// All of them proxies; nobody; no address.
-	for i, c := range [][2]string{{"127.0.0.4, 127.0.0.5", "127.0.0.4"}, {"", "127.0.0.2"}, {"unknown", "127.0.0.2"}, {"203.0.113.7, x, 127.0.0.4", "127.0.0.2"}} {
+	for i, c := range [][2]string{{"127.0.0.4, 127.0.0.5", "127.0.0.4"}, {"", "127.0.0.2"}, {"unknown", "127.0.0.2"}, {"203.0.113.7, x, 127.0.0.4", "127.0.0.2"},
+		{"203.0.113.7:4711, 127.0.0.4", "127.0.0.2"}, {"6.6.6.6\r\nX-Forwarded-For: 203.0.113.7", "203.0.113.7"}, {"2001:db8::1", "[2001:db8::1]"}} {
 		path := fmt.Sprintf("/chain/%d", i)
 		m.exchange(t, "127.0.0.2", "FRONT", "-", fmt.Sprintf("GET %s HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: %s\r\n", path, c[0]))
 		clients[path] = c[1]
 	}
-	m.clients(t, "front", clients)
+	// "::" takes IPv4 too, by its own addresses.
+	for from, want := range map[string]map[string]string{"127.0.0.2": believed, "127.0.0.3": dropped} {
+		e := m.exchange(t, from, "DUAL", "-", "GET /dual HTTP/1.1\r\nHost: a.test\r\n"+forwarded)
+		e.arrived(t, want)
+		e.arrived(t, map[string]string{"X-Forwarded-For": xff(want["X-Forwarded-Port"] != "", from)})
+	}
 	if e := m.exchange(t, "127.0.0.2", "FRONT", "-", "GET /admin/x HTTP/1.1\r\nHost: a.test\r\n"+forwarded); e.status != 403 || e.seen != nil {
 		t.Errorf("a trusted proxy's request is judged: %d, the upstream got %v", e.status, e.seen)
 	}
@@ -151,13 +161,16 @@ func xff(trusted bool, from string) string {
 	return from
 }
 
-func trustedHops(t *testing.T, m *apiMesh) {
+func trustedHops(t *testing.T, m *apiMesh, clients map[string]string) {
 	e := m.exchange(t, "127.0.0.7", "HOPS", "-", "GET /hops HTTP/1.1\r\nHost: a.test\r\n"+forwarded)
 	e.arrived(t, map[string]string{
 		"X-Forwarded-For": "6.6.6.6, 203.0.113.7, 127.0.0.4,127.0.0.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "public.test",
 		"X-Forwarded-Port": "443", "X-Forwarded-User": "", "X-Real-Ip": "", "X-Credence-Subject": "",
 	})
-	m.clients(t, "hops", map[string]string{"/hops": "203.0.113.7"})
+	// Fewer addresses than hops: somebody came around the proxies.
+	m.exchange(t, "127.0.0.7", "HOPS", "-", "GET /hops/few HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\n")
+	m.exchange(t, "127.0.0.7", "HOPS", "-", "GET /hops/none HTTP/1.1\r\nHost: a.test\r\n")
+	clients["/hops"], clients["/hops/few"], clients["/hops/none"] = "203.0.113.7", "127.0.0.7", "127.0.0.7"
 }
 
 func redirectsBehind(t *testing.T, m *apiMesh) {
