@@ -355,3 +355,37 @@ func TestPublishWhileRunning(t *testing.T) {
 		}
 	})
 }
+
+// Requirement 3: how long an answer counts (RFC 9111), between a minute and an hour, with a tenth of jitter.
+func TestKeys3Freshness(t *testing.T) {
+	for _, c := range []struct {
+		header http.Header
+		want   time.Duration
+	}{
+		{http.Header{}, time.Minute},
+		{http.Header{"Cache-Control": {"max-age=0"}}, time.Minute},
+		{http.Header{"Cache-Control": {"max-age=1200"}}, 20 * time.Minute},
+		{http.Header{"Cache-Control": {`public, MAX-AGE="1200", must-revalidate`}}, 20 * time.Minute},
+		{http.Header{"Cache-Control": {"public", "max-age=1200"}}, 20 * time.Minute},
+		{http.Header{"Cache-Control": {"max-age=1200"}, "Age": {"600"}}, 10 * time.Minute},
+		{http.Header{"Cache-Control": {"max-age=1200"}, "Age": {"6000"}}, time.Minute},
+		{http.Header{"Cache-Control": {"max-age=1200, no-cache"}}, time.Minute},
+		{http.Header{"Cache-Control": {"no-store, max-age=1200"}}, time.Minute},
+		{http.Header{"Cache-Control": {"max-age=31536000"}}, time.Hour},
+		{http.Header{"Cache-Control": {"max-age=99999999999999999999"}}, time.Minute},
+		{http.Header{"Cache-Control": {"max-age=-1"}}, time.Minute},
+		{http.Header{"Cache-Control": {"s-maxage=1200"}}, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server := &idp{body: ecSet("one"), status: http.StatusOK, header: c.header}
+			k := jwks.New(jwks.Options{Log: quiet, Transport: server})
+			publish(t, k, policy.KeySource{URL: "https://idp.example/jwks"})
+			start(t, k)
+			pass(time.Second)
+			st := k.Status()[0]
+			if got := st.Next.Sub(st.Updated); got < c.want-c.want/10 || got > c.want+c.want/10 {
+				t.Errorf("%v: %v, want %v", c.header, got, c.want)
+			}
+		})
+	}
+}
