@@ -14,7 +14,7 @@ import (
 type reading struct {
 	// literal: byte by byte, as control planes do that hand the manifest's text to Envoy.
 	literal bool
-	// joined: several values of a header are one, joined with ",", as Envoys before 1.39 do.
+	// joined: several values of a header are one, joined with ",", as older Envoys do.
 	joined bool
 }
 
