@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ErrNoIdentity: there is no SVID to show, or it has expired.
+// ErrNoIdentity says that there is no SVID to show, or it has expired.
 var ErrNoIdentity = errors.New("no SPIFFE identity")
 
 const handshakeTimeout = 10 * time.Second
@@ -193,7 +193,7 @@ func (s *Source) lastFault(address string) error {
 
 // explain says in words what a status of the Workload API means for a service.
 func explain(err error) error {
-	switch status.Code(err) { //nolint:exhaustive // the others say it themselves
+	switch status.Code(err) {
 	case codes.PermissionDenied:
 		return fmt.Errorf("no Workload recognises this process: %w", err)
 	case codes.Unavailable:

@@ -103,14 +103,12 @@ func (s *state) verify(certs []*x509.Certificate, now time.Time) (id spiffeid.ID
 	return id, until, nil
 }
 
+// fingerprint is a hash over the hashes of all certificates: no two chains run together.
 func fingerprint(certs []*x509.Certificate) [sha256.Size]byte {
-	h := sha256.New()
+	all := make([]byte, 0, len(certs)*sha256.Size)
 	for _, c := range certs {
-		var size [4]byte
-		n := len(c.Raw)
-		size[0], size[1], size[2], size[3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
-		_, _ = h.Write(size[:]) // a hash never fails
-		_, _ = h.Write(c.Raw)
+		one := sha256.Sum256(c.Raw)
+		all = append(all, one[:]...)
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return sha256.Sum256(all)
 }
