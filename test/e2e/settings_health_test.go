@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -176,4 +179,68 @@ func settingsGone(t *testing.T, m *apiMesh) {
 		}
 		return ""
 	})
+}
+
+// trustEnds: an edit that trusts a proxy no more holds for its new connections at once, and for those that are open once Envoy has drained
+// them (5 s).
+func trustEnds(t *testing.T, m *apiMesh) {
+	const head = "GET /trust HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Host: public.test\r\n"
+	believed := func() bool {
+		e := m.exchange(t, "127.0.0.2", "FRONT", "-", head)
+		return e.seen != nil && e.seen.header.Get("X-Forwarded-Host") != ""
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	c, err := d.DialContext(t.Context(), "tcp", m.addr("FRONT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(c)
+	ask := func() error {
+		if _, err := io.WriteString(c, head+"\r\n"); err != nil {
+			return err
+		}
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		return errors.Join(err, res.Body.Close())
+	}
+	if err := ask(); err != nil || !believed() {
+		t.Fatalf("before the edit: %v", err)
+	}
+	m.Edit("settings.yaml", strings.Replace(m.manifest(t, "settings.yaml"), "127.0.0.2/32", "127.0.0.9/32", 1))
+	m.Await("new connections", func() string {
+		if believed() {
+			return "believed"
+		}
+		return ""
+	})
+	start := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if err := ask(); err != nil {
+			break
+		}
+	}
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("an open connection was believed for %v", took)
+	} else {
+		t.Logf("an open connection ended after %v", took.Round(time.Millisecond))
+	}
+}
+
+// manifest is what a file of the mesh says now.
+func (m *apiMesh) manifest(t *testing.T, name string) string {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join(m.Dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }

@@ -26,6 +26,7 @@ func TestGatewaySettings(t *testing.T) {
 		m.clients(t, "front", front)
 		m.clients(t, "hops", hops)
 	})
+	t.Run("a proxy that is trusted no more", func(t *testing.T) { trustEnds(t, m) })
 	t.Run("settings that are gone", func(t *testing.T) { settingsGone(t, m) })
 }
 
