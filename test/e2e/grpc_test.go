@@ -152,8 +152,9 @@ func denials(t *testing.T, s *shop, e *testenv.Env) {
 			}
 			_, err = stream.Recv()
 			return stream.Trailer(), err
-		}, refusal{codes.PermissionDenied, "the token lacks a scope: chat", "INSUFFICIENT_SCOPE", domain, "chat", true},
-			`Bearer realm="credence", error="insufficient_scope", scope="chat"`},
+		}, refusal{
+			codes.PermissionDenied, "the token lacks a scope: chat", "INSUFFICIENT_SCOPE", domain, "chat", true,
+		}, `Bearer realm="credence", error="insufficient_scope", scope="chat"`},
 		{"a method that no rule of the sidecar allows", func() (metadata.MD, error) {
 			stream, err := inside.Chat(withToken(t, ""))
 			if err != nil {

@@ -122,7 +122,7 @@ func passOn(b *testing.B, from, to int) int {
 	if err := os.WriteFile(config, fmt.Appendf(nil, passOnConfig, from, to), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.CommandContext(b.Context(), binary.Path, "--config-path", config, "--disable-hot-restart", "--concurrency", "1", "--log-level", "error") //nolint:gosec // found by ourselves
+	cmd := exec.CommandContext(b.Context(), binary.Path, "--config-path", config, "--disable-hot-restart", "--concurrency", "1", "--log-level", "error")
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -130,17 +130,19 @@ func passOn(b *testing.B, from, to int) int {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed
 	})
-	end := time.Now().Add(20 * time.Second)
+	end, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
 	for {
 		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(b.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", from))
 		if err == nil {
 			_ = c.Close()
 			return cmd.Process.Pid
 		}
-		if time.Now().After(end) {
+		select {
+		case <-end:
 			b.Fatal(err)
+		case <-tick.C:
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 

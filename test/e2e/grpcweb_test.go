@@ -28,7 +28,7 @@ func (s *shop) official(t *testing.T, host, method, format, token string) (got w
 	if _, err := os.Stat("../grpcweb/node_modules/grpc-web"); err != nil {
 		t.Fatalf("the official client is not installed: npm ci --prefix test/grpcweb (%v)", err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", "../grpcweb/client.js", //nolint:gosec // a test
+	cmd := exec.CommandContext(t.Context(), "node", "../grpcweb/client.js",
 		fmt.Sprintf("http://127.0.0.1:%d", s.plain), host, method, format, token)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
