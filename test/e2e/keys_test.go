@@ -349,6 +349,8 @@ func goodTokens(t *testing.T, s *site, i *keyIssuer, d time.Duration) []time.Dur
 
 func figures(took []time.Duration) string {
 	slices.Sort(took)
-	at := func(part float64) time.Duration { return took[int(part*float64(len(took)-1))].Round(10 * time.Microsecond) }
+	at := func(part float64) time.Duration {
+		return took[int(part*float64(len(took)-1))].Round(10 * time.Microsecond)
+	}
 	return fmt.Sprintf("%d requests, median %v, 95 %% %v, 99 %% %v", len(took), at(.5), at(.95), at(.99))
 }
