@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +24,7 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -412,8 +412,8 @@ func (a *authority) issue(usage x509.ExtKeyUsage, until time.Time, names ...stri
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage}, BasicConstraintsValid: true,
 	}
 	for _, n := range names {
-		if u, err := url.Parse(n); err == nil && u.Scheme == "spiffe" {
-			tmpl.URIs = append(tmpl.URIs, u)
+		if id, err := spiffeid.FromString(n); err == nil {
+			tmpl.URIs = append(tmpl.URIs, id.URL())
 		} else if ip := net.ParseIP(n); ip != nil {
 			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
 		} else {

@@ -18,7 +18,7 @@ import (
 
 // authzFlags are the flags of `credence authz` as they were written.
 type authzFlags struct {
-	dir, state, run, gateway    string
+	dir, run, gateway           string
 	socket, socketMode, address string
 	uids                        []string
 	cert, key, clientCA         string

@@ -89,9 +89,15 @@ func TestHostIsTheMostSpecific(t *testing.T) {
 		host string
 		want answer
 	}{
-		{"x.a.test", answer{"", route.NoRoute}}, {"y.a.test", answer{"wild", route.Found}}, {"z.y.a.test", answer{"wild", route.Found}},
-		{"a.test", answer{"test", route.Found}}, {"b.test", answer{"", route.NoRoute}}, {"c.b.test", answer{"test", route.Found}},
-		{"test", answer{"any", route.Found}}, {"other", answer{"any", route.Found}}, {"[::1]", answer{"any", route.Found}},
+		{"x.a.test", answer{"", route.NoRoute}},
+		{"y.a.test", answer{"wild", route.Found}},
+		{"z.y.a.test", answer{"wild", route.Found}},
+		{"a.test", answer{"test", route.Found}},
+		{"b.test", answer{"", route.NoRoute}},
+		{"c.b.test", answer{"test", route.Found}},
+		{"test", answer{"any", route.Found}},
+		{"other", answer{"any", route.Found}},
+		{"[::1]", answer{"any", route.Found}},
 		{"xa.test", answer{"test", route.Found}},
 	} {
 		if got := find(tb, get("GET "+c.host+"/")); got != c.want {
@@ -113,11 +119,23 @@ func TestPaths(t *testing.T) {
 		path string
 		want answer
 	}{
-		{"a", answer{"exact", route.Found}}, {"a/", answer{"prefix", route.Found}}, {"a/b", answer{"prefix", route.Found}}, {"ab", answer{"", route.NoRoute}},
-		{"a@b/c", answer{"at", route.Found}}, {"a@bc", answer{"", route.NoRoute}}, {"s/", answer{"slash", route.Found}}, {"s", answer{"", route.NoRoute}},
-		{"a%20b", answer{"space", route.Found}}, {"a%2fb/c", answer{"kept", route.Found}}, {"a+b", answer{"", route.NoRoute}},
-		{"r", answer{"regex", route.Found}}, {"r/xy", answer{"regex", route.Found}}, {"rr", answer{"", route.NoRoute}}, {"x/r", answer{"", route.NoRoute}},
-		{"%c3%a9", answer{"escaped", route.Found}}, {"", answer{"", route.NoRoute}},
+		{"a", answer{"exact", route.Found}},
+		{"a/", answer{"prefix", route.Found}},
+		{"a/b", answer{"prefix", route.Found}},
+		{"ab", answer{"", route.NoRoute}},
+		{"a@b/c", answer{"at", route.Found}},
+		{"a@bc", answer{"", route.NoRoute}},
+		{"s/", answer{"slash", route.Found}},
+		{"s", answer{"", route.NoRoute}},
+		{"a%20b", answer{"space", route.Found}},
+		{"a%2fb/c", answer{"kept", route.Found}},
+		{"a+b", answer{"", route.NoRoute}},
+		{"r", answer{"regex", route.Found}},
+		{"r/xy", answer{"regex", route.Found}},
+		{"rr", answer{"", route.NoRoute}},
+		{"x/r", answer{"", route.NoRoute}},
+		{"%c3%a9", answer{"escaped", route.Found}},
+		{"", answer{"", route.NoRoute}},
 	} {
 		if got := find(tb, get("GET h.test/"+c.path)); got != c.want {
 			t.Errorf("/%s: %v, want %v", c.path, got, c.want)
@@ -140,11 +158,22 @@ func TestMethodHeadersAndQuery(t *testing.T) {
 		headers []string
 		want    policy.RouteID
 	}{
-		{"POST h/", nil, "method"}, {"post h/", nil, ""}, {"GET h/", []string{"x-v: 1"}, "header"}, {"GET h/", []string{"x-v: 1 "}, ""},
-		{"GET h/", []string{"x-w: a\xc3"}, "headers"}, {"GET h/", []string{"x-w: aa"}, "headers"}, {"GET h/", []string{"x-w: cb"}, ""},
+		{"POST h/", nil, "method"},
+		{"post h/", nil, ""},
+		{"GET h/", []string{"x-v: 1"}, "header"},
+		{"GET h/", []string{"x-v: 1 "}, ""},
+		{"GET h/", []string{"x-w: a\xc3"}, "headers"},
+		{"GET h/", []string{"x-w: aa"}, "headers"},
+		{"GET h/", []string{"x-w: cb"}, ""},
 		{"GET h/", []string{"host: h.test:80"}, "host"},
-		{"GET h/?q=a+b%26", nil, "query"}, {"GET h/?q=a%20b%26&q=1", nil, "query"}, {"GET h/?q=x&q=a+b%26", nil, ""}, {"GET h/?Q=a+b%26", nil, ""},
-		{"GET h/?x&q=12", nil, "queries"}, {"GET h/?q=12a", nil, ""}, {"GET h/?q", nil, ""}, {"GET h/?%71=12", nil, ""},
+		{"GET h/?q=a+b%26", nil, "query"},
+		{"GET h/?q=a%20b%26&q=1", nil, "query"},
+		{"GET h/?q=x&q=a+b%26", nil, ""},
+		{"GET h/?Q=a+b%26", nil, ""},
+		{"GET h/?x&q=12", nil, "queries"},
+		{"GET h/?q=12a", nil, ""},
+		{"GET h/?q", nil, ""},
+		{"GET h/?%71=12", nil, ""},
 	} {
 		if got := find(tb, get(c.text, c.headers...)); got.ID != c.want {
 			t.Errorf("%s %q: %v, want %q", c.text, c.headers, got, c.want)

@@ -26,6 +26,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/credence-mesh/credence/internal/testenv"
 	"github.com/credence-mesh/credence/internal/testport"
 )
@@ -46,13 +48,13 @@ func newAuthzExample(t *testing.T) *authzExample {
 	ports := testport.Free(t, 5)
 	x := &authzExample{t: t, work: testenv.WorkDir(t), port: ports[0], upstream: ports[1], issuer: ports[2], admin: ports[3], check: ports[4]}
 	x.bin = filepath.Join(x.work, "credence")
-	build := exec.Command("go", "build", "-o", x.bin, "./cmd/credence") //nolint:gosec // the product under test
+	build := exec.Command("go", "build", "-o", x.bin, "./cmd/credence")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	dir := filepath.Join(x.work, "manifests")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as in a checkout
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"mesh.yaml", "routes.yaml", "policies.yaml"} {
@@ -85,7 +87,7 @@ func (x *authzExample) start(flags ...string) {
 		"--admin-address", fmt.Sprintf("127.0.0.1:%d", x.admin),
 	}, flags...)
 	x.log = &safeBuffer{}
-	x.cmd = exec.Command(x.bin, args...) //nolint:gosec // the product under test
+	x.cmd = exec.Command(x.bin, args...)
 	x.cmd.Stdout, x.cmd.Stderr = x.log, x.log
 	if err := x.cmd.Start(); err != nil {
 		x.t.Fatal(err)
@@ -120,7 +122,7 @@ func (x *authzExample) kill() {
 
 func (x *authzExample) token(scopes string) string {
 	x.t.Helper()
-	out, err := exec.Command(x.bin, "token", "mint", "--state-dir", filepath.Join(x.work, "state"), "--sub", "alice", "--scope", scopes, "--aud", "https://shop.localhost").Output() //nolint:gosec // the product under test
+	out, err := exec.Command(x.bin, "token", "mint", "--state-dir", filepath.Join(x.work, "state"), "--sub", "alice", "--scope", scopes, "--aud", "https://shop.localhost").Output()
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -240,7 +242,7 @@ func TestAuthzExample(t *testing.T) {
 		}
 		return ""
 	})
-	out, err := exec.Command(x.bin, "status", "--state-dir", filepath.Join(x.work, "state")).Output() //nolint:gosec // the product under test
+	out, err := exec.Command(x.bin, "status", "--state-dir", filepath.Join(x.work, "state")).Output()
 	if err != nil || !strings.Contains(string(out), "mesh cluster.local, generation 2, ready") || !strings.Contains(string(out), "check="+x.socket()) {
 		t.Errorf("status: %v\n%s", err, out)
 	}
@@ -305,7 +307,7 @@ func TestAuthzUserOfEnvoy(t *testing.T) {
 	file := filepath.Join(x.work, "envoy.yaml")
 	testenv.Replace(t, file, x.own("envoy.yaml"))
 	const user = 23457
-	if err := errors.Join(os.Chmod(file, 0o644), os.Chmod(x.work, 0o755)); err != nil { //nolint:gosec // another user reads it
+	if err := errors.Join(os.Chmod(file, 0o644), os.Chmod(x.work, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	runEnvoyAs(t, file, x.port, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}})
@@ -369,7 +371,7 @@ func TestAuthzExampleTLS(t *testing.T) {
 	x.expect("clear text over TCP", x.get("shop.localhost", "/"), "503")
 	x.stop()
 	for what, flags := range map[string][]string{"without TLS": flags[:2], "without a list of clients": flags[:8]} {
-		cmd := exec.Command(x.bin, append([]string{"authz", "-f", filepath.Join(x.work, "manifests"), "--state-dir", filepath.Join(x.work, "state")}, flags...)...) //nolint:gosec // the product under test
+		cmd := exec.Command(x.bin, append([]string{"authz", "-f", filepath.Join(x.work, "manifests"), "--state-dir", filepath.Join(x.work, "state")}, flags...)...)
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("mTLS")) {
@@ -426,8 +428,8 @@ func (c *testCA) write(dir, file, pair, name string) {
 		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
 	}
-	if u, err := url.Parse(name); err == nil && u.Scheme == "spiffe" {
-		tmpl.URIs = []*url.URL{u}
+	if id, err := spiffeid.FromString(name); err == nil {
+		tmpl.URIs = []*url.URL{id.URL()}
 	} else {
 		tmpl.DNSNames = []string{name}
 	}

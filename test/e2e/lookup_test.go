@@ -58,7 +58,7 @@ func TestLookupFindsEnvoysRoute(t *testing.T) {
 	work := testenv.WorkDir(t)
 	b := &bootstrapv3.Bootstrap{StaticResources: &bootstrapv3.Bootstrap_StaticResources{}}
 	for i, port := range ports {
-		g := generateGateway(rand.New(rand.NewPCG(7, uint64(i))), fmt.Sprintf("g%d", i), uint16(port)) //nolint:gosec // reproducible, no secret
+		g := generateGateway(rand.New(rand.NewPCG(7, uint64(i))), fmt.Sprintf("g%d", i), uint16(port))
 		set.Gateways = append(set.Gateways, g)
 	}
 	for i := range ports {
@@ -70,7 +70,7 @@ func TestLookupFindsEnvoysRoute(t *testing.T) {
 	found := map[route.Outcome]int{}
 	for i, port := range ports {
 		table := route.New(&set.Gateways[i])
-		r := rand.New(rand.NewPCG(11, uint64(i))) //nolint:gosec // reproducible, no secret
+		r := rand.New(rand.NewPCG(11, uint64(i)))
 		c := &rawClient{addr: fmt.Sprintf("127.0.0.1:%d", port)}
 		for range lookupRequests {
 			q := generateRequest(r)
@@ -420,7 +420,6 @@ func runEnvoyAs(t *testing.T, file string, port int, as *syscall.SysProcAttr) (s
 		t.Fatal(err)
 	}
 	log := &safeBuffer{}
-	//nolint:gosec // the Envoy under test
 	cmd := exec.Command(binary.Path, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
 	cmd.SysProcAttr, cmd.Stderr, cmd.Dir = as, log, "/"
 	if err := cmd.Start(); err != nil {
