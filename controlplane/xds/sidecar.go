@@ -60,10 +60,13 @@ func (t *translation) inbound(w *policy.Workload, p *policy.Port) {
 		Action:               &routev3.Route_Route{Route: forwardTo([]share{{cluster: cluster}})},
 		TypedPerFilterConfig: t.judged(p.Route),
 	}
+	routes := []*routev3.Route{route}
 	if p.HTTP2 {
 		t.grpc(route, lifetimesOf(t.set.Mesh.SVIDTTL).stream)
+	} else {
+		routes = []*routev3.Route{websocket(route), route}
 	}
-	t.addRoutes(name, []*routev3.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: []*routev3.Route{route}}}, true)
+	t.addRoutes(name, []*routev3.VirtualHost{{Name: "*", Domains: []string{"*"}, Routes: routes}}, true)
 	t.addListener(listener(name, socketAddress(ap), corev3.TrafficDirection_INBOUND,
 		secureChain(p.Name, t.manager(t.behind(w, p), name, name), t.inboundTLS())))
 }

@@ -59,9 +59,13 @@ func (x *extended) open(addr, path, token string) error {
 		return errors.New("the server takes no extended CONNECT")
 	}
 	fields := []hpack.HeaderField{
-		{Name: ":method", Value: "CONNECT"}, {Name: ":protocol", Value: "websocket"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: path},
-		{Name: ":authority", Value: addr}, {Name: "sec-websocket-version", Value: "13"}, {Name: "origin", Value: "https://app.test"},
-		{Name: "sec-websocket-key", Value: "dGhlIHNhbXBsZSBub25jZQ=="}, // of HTTP/1.1: the application behind speaks that
+		{Name: ":method", Value: "CONNECT"},
+		{Name: ":protocol", Value: "websocket"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: path},
+		{Name: ":authority", Value: addr},
+		{Name: "sec-websocket-version", Value: "13"},
+		{Name: "origin", Value: "https://app.test"},
 	}
 	if token != "" {
 		fields = append(fields, hpack.HeaderField{Name: "authorization", Value: "Bearer " + token})
