@@ -87,6 +87,33 @@ func TestBrowser(t *testing.T) {
 			c.shoot(filepath.Join(dir, view.name+".png"))
 		}
 	}
+	if c.eval(`window.isSecureContext`) != "true" {
+		t.Error("the page is no secure context")
+	}
+	// Chromium opens a WebSocket on an HTTP/2 connection that it has (RFC 8441), if credentials may travel on it: fetch makes one.
+	secure := "localhost:" + ports["18241"]
+	if got := c.eval(`fetch("https://` + secure + `/inside", {mode: "no-cors", credentials: "include"}).then(() => new Promise((yes, no) => {
+		const ws = new WebSocket("wss://` + secure + `/live");
+		ws.onopen = () => ws.send("hello"); ws.onmessage = e => { yes(e.data); ws.close(); }; ws.onclose = e => yes("closed with " + e.code);
+	}))`); got != "hello" {
+		t.Errorf("a WebSocket over HTTP/2: %q", got)
+	}
+	env.Await("a WebSocket over HTTP/2 in the access log", func() string {
+		logs, err := filepath.Glob(filepath.Join(env.State, "log", "gateway*.log"))
+		if err != nil || len(logs) != 1 {
+			return fmt.Sprintf("logs %v: %v", logs, err)
+		}
+		text, err := os.ReadFile(logs[0])
+		if err != nil {
+			return err.Error()
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, `"path":"/live"`) && strings.Contains(line, `"protocol":"HTTP/2"`) {
+				return ""
+			}
+		}
+		return "none"
+	})
 	for _, want := range []string{`write: www-authenticate: Bearer realm="credence", error="insufficient_scope", scope="orders:write"`, `"user":"alice"`} {
 		if got := c.eval(details); !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

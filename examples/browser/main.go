@@ -61,7 +61,7 @@ func run(ctx context.Context, credence, mesh string) error {
 		return fmt.Errorf("%w (make build makes it)", err)
 	}
 	ended := make(chan error, 3)
-	go func() { ended <- fmt.Errorf("credence has ended: %w", orDone(up.Wait())) }() // ends with the process
+	go func() { ended <- errors.Join(errEnded, up.Wait()) }() // ends with the process
 	page, err := site.Page(func(r *http.Request) (site.Session, error) {
 		token, err := exec.CommandContext(r.Context(), credence, "token", "mint", "--state-dir", state, "--sub", "alice", //nolint:gosec // as above
 			"--scope", "orders:read", "--aud", "https://api.localhost").Output()
@@ -86,18 +86,13 @@ func run(ctx context.Context, credence, mesh string) error {
 	case <-ctx.Done():
 	}
 	cancel()
-	<-ended // the processes of the mesh are gone before their files are
+	if err := <-ended; !errors.Is(err, errEnded) { // the processes of the mesh are gone before their files are
+		return err
+	}
 	return nil
 }
 
-var errDone = errors.New("it was stopped")
-
-func orDone(err error) error {
-	if err == nil {
-		return errDone
-	}
-	return err
-}
+var errEnded = errors.New("credence has ended")
 
 // ready waits until endpoints.json names an address whose /readyz answers 200.
 func ready(ctx context.Context, state string, ended chan error) error {
@@ -122,7 +117,7 @@ func ready(ctx context.Context, state string, ended chan error) error {
 }
 
 func readyz(ctx context.Context, state string) error {
-	body, err := os.ReadFile(filepath.Join(state, "endpoints.json")) //nolint:gosec // made by run
+	body, err := os.ReadFile(filepath.Join(state, "endpoints.json"))
 	if err != nil {
 		return err
 	}
@@ -136,7 +131,7 @@ func readyz(ctx context.Context, state string) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Timeout: time.Second}).Do(req)
 	if err != nil {
 		return err
 	}
