@@ -103,3 +103,22 @@ m.yaml:1:2: error: bad [c] (mend it)
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 }
+
+// A port that no sidecar guards says so: no policy is in force there.
+func TestStatusMarksOwnMTLS(t *testing.T) {
+	dir := running(t, admin.Status{TrustDomain: "a.test", Generation: 1, Ready: true, Workloads: []admin.Listening{{
+		Name: "default/ledger", SPIFFEID: "spiffe://a.test/l", Addresses: []string{"books=127.0.0.1:1", "http=127.0.0.1:2"}, OwnMTLS: []string{"books"}, Outbound: "127.0.0.1:3",
+	}}})
+	var out, errs bytes.Buffer
+	if code := cli.Main(t.Context(), []string{"status", "--state-dir", dir}, cli.IO{Out: &out, Err: &errs}); code != 0 || errs.Len() > 0 {
+		t.Fatalf("exit code %d, %s", code, &errs)
+	}
+	const want = `mesh a.test, generation 1, ready
+
+KIND      NAME            LISTENS (mTLS for workloads)                       CALLS OTHERS THROUGH  IDENTITY           UNTIL
+workload  default/ledger  books=127.0.0.1:1 (its own mTLS) http=127.0.0.1:2  127.0.0.1:3           spiffe://a.test/l  -
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}

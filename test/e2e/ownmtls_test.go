@@ -19,6 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
 	"github.com/credence-mesh/credence/identity"
 	"github.com/credence-mesh/credence/internal/testenv"
 	"github.com/credence-mesh/credence/internal/testport"
@@ -33,13 +40,13 @@ const (
 // refuses the handshake. Payments and batch are sidecars through which the tests call.
 type ownSite struct {
 	*site
-	books, vault, payments, batch int
+	books, vault, rpc, payments, batch int
 }
 
 func newOwnSite(t *testing.T) *ownSite {
 	t.Helper()
 	p := testport.Free(t, 5)
-	return &ownSite{site: newSite(t), books: p[0], vault: p[1], payments: p[2], batch: p[3]}
+	return &ownSite{site: newSite(t), books: p[0], vault: p[1], payments: p[2], batch: p[3], rpc: p[4]}
 }
 
 func (s *ownSite) manifests(t *testing.T) map[string]string {
@@ -74,6 +81,7 @@ spec:
   ports:
   - {name: books, port: %d, mtls: application}
   - {name: vault, port: 1, mtls: application, inbound: "127.0.0.1:%d"}
+  - {name: rpc, port: 2, protocol: GRPC, mtls: application, inbound: "127.0.0.1:%d"}
 ---
 apiVersion: credence.mesh/v1alpha1
 kind: Workload
@@ -90,7 +98,7 @@ spec:
   selectors: {unix: {path: /nowhere/batch}}
   boundary: none
   sidecar: {outbound: "127.0.0.1:%d"}
-`, self, s.books, s.vault, s.payments, s.batch)
+`, self, s.books, s.vault, s.rpc, s.payments, s.batch)
 	return m
 }
 
@@ -119,7 +127,49 @@ func (s *ownSite) open(t *testing.T, e *testenv.Env) *identity.Source {
 	allowed := identity.Only(paymentsID, ledgerID)
 	s.listen(t, src, s.books, identity.AnyOf("e2e.test"), src.Handler(allowed, hello))
 	s.listen(t, src, s.vault, allowed, hello)
+	s.listenGRPC(t, src)
 	return src
+}
+
+// listenGRPC serves gRPC: any workload may connect, payments may call.
+func (s *ownSite) listenGRPC(t *testing.T, src *identity.Source) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.rpc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payments := identity.Only(paymentsID)
+	g := grpc.NewServer(grpc.Creds(src.ServerCredentials(identity.AnyOf("e2e.test"))),
+		grpc.UnaryInterceptor(src.UnaryInterceptor(payments)), grpc.StreamInterceptor(src.StreamInterceptor(payments)))
+	healthpb.RegisterHealthServer(g, health.NewServer())
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(l) }() // ends with Stop
+	t.Cleanup(func() {
+		g.Stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// rpcCall is a unary call and a stream through an outbound listener.
+func (s *ownSite) rpcCall(t *testing.T, outbound int) (unary, stream error) {
+	t.Helper()
+	cc, err := grpc.NewClient(fmt.Sprintf("passthrough:///127.0.0.1:%d", outbound),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("ledger:2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cc.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c := healthpb.NewHealthClient(cc)
+	_, unary = c.Check(ctx, &healthpb.HealthCheckRequest{})
+	w, stream := c.Watch(ctx, &healthpb.HealthCheckRequest{})
+	if stream == nil {
+		_, stream = w.Recv()
+	}
+	return unary, stream
 }
 
 func (s *ownSite) listen(t *testing.T, src *identity.Source, port int, a identity.Authorizer, h http.Handler) {
@@ -182,6 +232,15 @@ func TestOwnMTLS(t *testing.T) {
 			}
 		})
 	}
+	t.Run("gRPC", func(t *testing.T) {
+		if unary, stream := s.rpcCall(t, s.payments); unary != nil || stream != nil {
+			t.Errorf("payments: %v, %v", unary, stream)
+		}
+		unary, stream := s.rpcCall(t, s.batch)
+		if status.Code(unary) != codes.PermissionDenied || !strings.Contains(unary.Error(), "the code of "+ledgerID) || status.Code(stream) != codes.PermissionDenied {
+			t.Errorf("batch: %v, %v", unary, stream)
+		}
+	})
 	t.Run("an SVID is needed", func(t *testing.T) {
 		cfg := &tls.Config{InsecureSkipVerify: true}
 		if got, err := testenv.Get(t.Context(), testenv.Request{Addr: "127.0.0.1" + s.booksPort(), Path: "/", TLS: cfg}); err == nil {
@@ -190,7 +249,7 @@ func TestOwnMTLS(t *testing.T) {
 	})
 	t.Run("status says which ports are its own", func(t *testing.T) {
 		for _, w := range e.Status().Workloads {
-			if w.Name == "default/ledger" && strings.Join(w.OwnMTLS, " ") != "books vault" {
+			if w.Name == "default/ledger" && strings.Join(w.OwnMTLS, " ") != "books rpc vault" {
 				t.Errorf("status says own mTLS at %v", w.OwnMTLS)
 			}
 		}
@@ -226,7 +285,7 @@ spec:
   rules: [{name: all, authentication: [anonymous]}]
 `
 	e.Edit("policy.yaml", join(fmt.Sprintf(policy, "for-ledger", "Workload", "ledger"), fmt.Sprintf(policy, "for-all", "Mesh", "e2e")))
-	want := map[string]int{"error policy-not-enforced AuthPolicy default/for-ledger": 2, "warning mesh-policy-not-enforced Workload default/ledger": 2}
+	want := map[string]int{"error policy-not-enforced AuthPolicy default/for-ledger": 3, "warning mesh-policy-not-enforced Workload default/ledger": 3}
 	e.Await("the diagnostics", func() string {
 		got := map[string]int{}
 		for _, d := range e.Status().Diagnostics {
