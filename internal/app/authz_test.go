@@ -504,6 +504,20 @@ func TestAuthzOverTLS(t *testing.T) {
 	if got := dial(t, addr, credentials.NewTLS(old)).get(t.Context(), "shop.test", "/public"); got != "Unavailable" {
 		t.Errorf("with TLS 1.2: %s", got)
 	}
+	// No session is resumed: it would skip the CAs of that time.
+	resuming := clientTLS(t, ca, cert, key)
+	resuming.ClientSessionCache, resuming.NextProtos, resuming.ServerName = tls.NewLRUClientSessionCache(8), []string{"h2"}, "127.0.0.1"
+	for range 2 {
+		c, err := (&tls.Dialer{Config: resuming}).DialContext(t.Context(), "tcp", addr)
+		must(t, err)
+		must(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err = c.Read(make([]byte, 1)) // the server's SETTINGS, and what would be a ticket before them
+		must(t, err)
+		if tc, ok := c.(*tls.Conn); !ok || tc.ConnectionState().DidResume {
+			t.Error("a session is resumed")
+		}
+		must(t, c.Close())
+	}
 	open := dial(t, addr, credentials.NewTLS(clientTLS(t, ca, cert, key)))
 	if got := open.get(t.Context(), "shop.test", "/public"); got != "allowed" {
 		t.Fatalf("before the CA is replaced: %s", got)

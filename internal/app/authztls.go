@@ -144,31 +144,38 @@ func (f *tlsFiles) read() (*tlsMaterial, error) {
 	return m, nil
 }
 
-// verify says which of the allowed clients the chain is; everything is checked, the CA too.
-func (f *tlsFiles) verify(m *tlsMaterial, chain []*x509.Certificate) (name string, err error) {
+// verify says which of the allowed clients the chain is, and until when; everything is checked, the CA too.
+func (f *tlsFiles) verify(m *tlsMaterial, chain []*x509.Certificate) (name string, until time.Time, err error) {
 	if len(chain) == 0 {
-		return "", errors.New("the client has shown no certificate")
+		return "", time.Time{}, errors.New("the client has shown no certificate")
 	}
 	between := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		between.AddCert(c)
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{
+	verified, err := chain[0].Verify(x509.VerifyOptions{
 		Roots: m.client, Intermediates: between, CurrentTime: f.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}); err != nil {
-		return "", fmt.Errorf("the client's certificate: %w", err)
+	})
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("the client's certificate: %w", err)
+	}
+	// A chain ends with the first of its certificates.
+	for _, c := range verified[0] {
+		if until.IsZero() || c.NotAfter.Before(until) {
+			until = c.NotAfter
+		}
 	}
 	leaf := chain[0]
 	for _, allowed := range f.opts.Clients {
 		// An SVID has exactly one URI (X509-SVID §2): of two nobody could say which one is meant.
 		if len(leaf.URIs) == 1 && leaf.URIs[0].String() == allowed {
-			return allowed, nil
+			return allowed, until, nil
 		}
 		if !strings.Contains(allowed, "://") && slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return strings.EqualFold(n, allowed) }) {
-			return allowed, nil
+			return allowed, until, nil
 		}
 	}
-	return "", errors.New("the client's certificate is good and its name is not one of --allow-client")
+	return "", time.Time{}, errors.New("the client's certificate is good and its name is not one of --allow-client")
 }
 
 // newTLSCallers lets in clients whose certificate is of the CAs and whose name is allowed. A certificate that has run out since, or
@@ -188,7 +195,7 @@ func newTLSCallers(f *tlsFiles) credentials.TransportCredentials {
 				// A resumed session would skip the CAs of today.
 				SessionTicketsDisabled: true,
 				VerifyConnection: func(s tls.ConnectionState) error {
-					_, err := f.verify(m, s.PeerCertificates)
+					_, _, err := f.verify(m, s.PeerCertificates)
 					return err
 				},
 			}, nil
@@ -205,30 +212,37 @@ func newTLSCallers(f *tlsFiles) credentials.TransportCredentials {
 			return nil, nil, errors.Join(errors.New("not a TLS connection"), conn.Close())
 		}
 		m := f.current.Load()
-		name, err := f.verify(m, state.State.PeerCertificates)
+		name, until, err := f.verify(m, state.State.PeerCertificates)
 		if err != nil {
 			return nil, nil, errors.Join(err, conn.Close())
 		}
 		return conn, caller{
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, name: name,
-			still: stillGood(f, m, state.State.PeerCertificates),
+			still: stillGood(f, verdict{m, until}, state.State.PeerCertificates),
 		}, nil
 	}}
 }
 
+// verdict is that a chain is good by these files until then.
+type verdict struct {
+	by    *tlsMaterial
+	until time.Time
+}
+
 // stillGood verifies the chain again when the files have changed, and looks at the clock each time.
-func stillGood(f *tlsFiles, seen *tlsMaterial, chain []*x509.Certificate) func() error {
-	var last atomic.Pointer[tlsMaterial]
-	last.Store(seen)
+func stillGood(f *tlsFiles, first verdict, chain []*x509.Certificate) func() error {
+	var last atomic.Pointer[verdict]
+	last.Store(&first)
 	return func() error {
-		m := f.current.Load()
-		if m == last.Load() && f.now().Before(chain[0].NotAfter) {
+		m, v := f.current.Load(), last.Load()
+		if m == v.by && f.now().Before(v.until) {
 			return nil
 		}
-		if _, err := f.verify(m, chain); err != nil {
+		_, until, err := f.verify(m, chain)
+		if err != nil {
 			return err
 		}
-		last.Store(m)
+		last.Store(&verdict{m, until})
 		return nil
 	}
 }
