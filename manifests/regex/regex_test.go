@@ -17,7 +17,7 @@ func TestRefused(t *testing.T) {
 		`\pL`, `\PL`, `\p{Greek}`, `\p{Letter}`, `[\pN]`, `\C`, `\Qa\E`, `\1`, `\07`, `\Z`, `\G`, `\K`, `\u0041`, `\h`, // not of both
 		`(?<name>a)`, `(?=a)`, `(?!a)`, `(?<=a)`, `(?>a)`, `a++`, `(?x)a`, // not of RE2, or of new ones
 		`\x{e9}`, `\xe9`, `[\x{100}-\x{200}]`, // beyond ASCII
-		strings.Repeat("a", 1025), "([a-z]{3}x){700}",
+		strings.Repeat("a", 1025), `.{1000}.{1000}.{300}`, `[acegikmoqsuwy02468ACEGIKMOQSUWY!#%')+/;=?_]{1000}`, `(?i)k{1000}k{1000}k{1000}`,
 	} {
 		if err := regex.Check(pattern); err == nil {
 			t.Errorf("%.40q is taken", pattern)

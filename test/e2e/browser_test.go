@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,6 +41,15 @@ const (
 	expose       = "Access-Control-Expose-Headers"
 	maxAge       = "Access-Control-Max-Age"
 )
+
+// manyOrigins are as many and as long as they may be: their expression must not be too large for Envoy.
+func manyOrigins() []string {
+	out := make([]string, 64)
+	for i := range out {
+		out[i] = fmt.Sprintf(`"https://*.%s.o%02d.test:8443"`, strings.Repeat("a-b.", 56)+"c", i)
+	}
+	return out
+}
 
 func corsRows() []corsRow {
 	const app, evil = "https://app.test", "https://evil.test"
@@ -84,6 +94,7 @@ func corsRows() []corsRow {
 			allowOrigin: app, "Www-Authenticate": `Bearer realm="credence", error="insufficient_scope", scope="write"`, expose: "www-authenticate",
 		}},
 		{name: "nobody can tell: 503 has the headers", method: "GET", path: "/unknown", origin: app, token: true, status: 503, checks: 1, want: map[string]string{allowOrigin: app}},
+		{name: "the last of many origins", method: "OPTIONS", path: "/many", origin: "https://x." + strings.Repeat("a-b.", 56) + "c.o63.test:8443", asked: "POST", status: 200, want: map[string]string{allowMethods: ""}},
 		{name: "a route that leads nowhere", method: "GET", path: "/nobody", origin: app, status: 500, checks: 1, want: map[string]string{allowOrigin: app, expose: "www-authenticate"}},
 	}
 	for origin, allowed := range map[string]bool{
@@ -114,6 +125,7 @@ func TestCORS(t *testing.T) {
 		corsRule("creds", "", `{allowOrigins: ["*"], allowMethods: ["*"], allowHeaders: ["*"], exposeHeaders: ["*"], allowCredentials: true}`, "public"),
 		strings.Replace(corsRule("scope", "", `{allowOrigins: ["https://app.test"]}`, "token"), "[read]", "[write]", 1),
 		strings.Replace(corsRule("unknown", "", `{allowOrigins: ["https://app.test"]}`, "token"), "[dev]", "[gone]", 1),
+		corsRule("many", "POST", "{allowOrigins: ["+strings.Join(manyOrigins(), ", ")+"]}", "public"),
 		rule("plain", "matches: [{path: {type: PathPrefix, value: /plain}}]", "public"),
 		strings.Replace(corsRule("nobody", "", `{allowOrigins: ["https://app.test"]}`, "public"), "backendRefs: [{group: credence.mesh, kind: Workload, name: app, port: APP}]", "name: nobody", 1),
 	), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
