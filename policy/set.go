@@ -157,6 +157,8 @@ type Route struct {
 	// Origin is for people: the manifest and the rule it came from.
 	Origin Origin     `json:"origin"`
 	Match  RouteMatch `json:"match"`
+	// GRPC: it carries calls of gRPC. gRPC-Web is translated, and a client's grpc-timeout ends a call.
+	GRPC bool `json:"grpc,omitempty"`
 	// Request changes headers on the way to the upstream.
 	Request HeaderChange `json:"request"`
 	// Response changes headers on the way back.

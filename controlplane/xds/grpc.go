@@ -17,9 +17,6 @@ import (
 // the routes that turn it on: an application that speaks gRPC-Web itself is left alone.
 const grpcWebFilter = "envoy.filters.http.grpc_web"
 
-// grpcKind is the Origin.Kind of routes that carry gRPC.
-const grpcKind = "GRPCRoute"
-
 // grpc makes a route one for gRPC: gRPC-Web is translated, and the client's deadline (grpc-timeout) ends the stream with DEADLINE_EXCEEDED
 // at the proxy too, never later than limit, which ends every stream.
 func (t *translation) grpc(r *routev3.Route, limit time.Duration) {

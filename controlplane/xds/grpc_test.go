@@ -22,7 +22,7 @@ func grpcMesh(limit time.Duration) *policy.Set {
 	set.Gateways[0].Settings.StreamCap = limit
 	hosts := set.Gateways[0].Listeners[0].Sections[1].VirtualHosts
 	call := with(route("call", policy.PathExact, "/shop.v1.Orders/GetOrder", backend("orders", 9090, 1)), func(r *policy.Route) {
-		r.Origin.Kind, r.Match.Method = "GRPCRoute", "POST"
+		r.GRPC, r.Match.Method = true, "POST"
 	})
 	set.Gateways[0].Listeners[0].Sections[1].VirtualHosts = append(hosts, host("rpc.test", call))
 	i := slices.IndexFunc(set.Workloads, func(w policy.Workload) bool { return w.Name == name("orders") })

@@ -59,7 +59,7 @@ func (t *translation) route(l *policy.Listener, r *policy.Route) *routev3.Route 
 	} else {
 		t.forward(out, r)
 	}
-	if r.Origin.Kind == grpcKind {
+	if r.GRPC {
 		t.grpc(out, t.gatewayCap())
 	}
 	return out

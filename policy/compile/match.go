@@ -16,7 +16,7 @@ import (
 func (c *compiler) ruleCandidates(r *route, rule int) {
 	spec := &r.value.Spec.Rules[rule]
 	at := place{r.obj, fmt.Sprintf("spec.rules[%d]", rule)}
-	shared := policy.Route{Origin: policy.Origin{Kind: r.kind, Name: r.name, Rule: r.ruleName(rule)}}
+	shared := policy.Route{Origin: policy.Origin{Kind: r.kind, Name: r.name, Rule: r.ruleName(rule)}, GRPC: r.kind == kindGRPCRoute}
 	if shared.Origin.Rule == "" {
 		shared.Origin.Rule = fmt.Sprintf("rules[%d]", rule)
 	}

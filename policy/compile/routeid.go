@@ -17,6 +17,9 @@ func routeID(s *section, host string, r *policy.Route) policy.RouteID {
 	b = fmt.Appendf(b, "route 1 %q %q %d %q %q %q ", policy.GatewayID(s.gw.name), s.socket.String(), s.protocol, s.name(), s.hostname, host)
 	b = appendPathRules(b, s.gw.settings.Paths)
 	b = appendMatch(b, &r.Match)
+	if r.GRPC {
+		b = append(b, "grpc "...)
+	}
 	b = appendHeaders(b, "request", &r.Request)
 	b = appendHeaders(b, "response", &r.Response)
 	if d := r.Redirect; d != nil {
