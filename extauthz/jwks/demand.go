@@ -98,21 +98,44 @@ func (s *Source) join(kid, alg string) (f *flight, fresh bool, a answer) {
 	if d.waiting >= maxWaiting || !d.owned {
 		return nil, false, answerCrowded
 	}
-	if d.flight == nil {
-		if !d.bucket.take(now) {
-			if s.health.failure.Load() != nil {
-				return nil, false, answerFailed
-			}
-			return nil, false, answerLimited
+	if !d.ask(now) {
+		if s.health.failure.Load() != nil {
+			return nil, false, answerFailed
 		}
-		d.flight = &flight{done: make(chan struct{})}
-		select {
-		case d.wake <- struct{}{}:
-		default:
-		}
+		return nil, false, answerLimited
 	}
 	d.waiting++
 	return d.flight, !d.flight.begun, answerNone
+}
+
+// ask has a fetch made unless one runs; false: not now. The lock is held.
+func (d *demand) ask(now time.Time) bool {
+	if d.flight != nil {
+		return true
+	}
+	if !d.bucket.take(now) {
+		return false
+	}
+	d.flight = &flight{done: make(chan struct{})}
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// Wanted tells that a token came while there are no keys: the issuer is asked before its time, as often as for unknown kids at most, so that
+// its return does not wait for the back-off. It does not block.
+func (s *Source) Wanted() {
+	if s == nil || !s.remote() {
+		return
+	}
+	d := &s.demand
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.owned {
+		d.ask(s.now())
+	}
 }
 
 // wait returns answerNone where f has ended.

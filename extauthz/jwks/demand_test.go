@@ -251,3 +251,31 @@ func TestKeys5NothingToAsk(t *testing.T) {
 		}
 	})
 }
+
+// Requirement 5, without any keys: tokens have the issuer asked before the back-off ends, within the same limits.
+func TestKeys5WantedWithoutKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &idp{err: errors.New("down"), body: ecSet("one"), status: http.StatusOK, header: http.Header{}}
+		k := jwks.New(jwks.Options{Log: quiet, Transport: server})
+		s := publish(t, k, policy.KeySource{URL: "https://idp.example/jwks"})
+		s.Wanted() // nobody is there yet
+		(*jwks.Source)(nil).Wanted()
+		start(t, k)
+		pass(time.Hour) // one fetch in five minutes by now
+		before := server.count()
+		for range 50 * 60 {
+			s.Wanted()
+			pass(20 * time.Millisecond)
+		}
+		if n := server.count() - before; n < 8 || n > 10 {
+			t.Errorf("%d fetches in a minute, want 3 and one in 10 s", n)
+		}
+		server.set(func() { server.err = nil })
+		pass(10 * time.Second)
+		s.Wanted()
+		pass(time.Millisecond)
+		if !has(s, "one") {
+			t.Errorf("the issuer is back: %+v", k.Status())
+		}
+	})
+}

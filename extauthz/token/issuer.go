@@ -108,6 +108,7 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	}
 	set := i.keys.Set()
 	if set == nil {
+		i.keys.Wanted()
 		return nil, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
 	}
 	key, err := i.signature(ctx, p, method, set)
@@ -155,6 +156,7 @@ func (i *issuer) issued(c *claims) error {
 func (i *issuer) again(v *verified) (bool, error) {
 	set := i.keys.Set()
 	if set == nil {
+		i.keys.Wanted()
 		return false, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
 	}
 	if key, ok := set.Lookup(v.kid, v.key.Algorithm); !ok || key.Fingerprint != v.key.Fingerprint {
