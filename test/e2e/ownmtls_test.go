@@ -351,3 +351,67 @@ func TestOwnMTLSRotation(t *testing.T) {
 	l.end(t)
 	t.Logf("%d requests through the sidecar, %d directly, %d certificates", l.served, direct, len(serials))
 }
+
+// An edit hands a port over to the application: the sidecar gives its address free, and from then on the code decides, not the policy that let
+// batch in.
+func TestOwnMTLSHandOver(t *testing.T) {
+	s := newOwnSite(t)
+	manifests := s.manifests(t)
+	own := manifests["own.yaml"]
+	before := strings.Replace(own, fmt.Sprintf("{name: books, port: %d, mtls: application}", s.books),
+		fmt.Sprintf("{name: books, port: %d, inbound: \"127.0.0.1:%d\"}", s.rpc, s.books), 1)
+	before = strings.Replace(before, "  - {name: rpc", "  # {name: rpc", 1)
+	after := strings.Replace(before, "inbound: \"127.0.0.1", "mtls: application, inbound: \"127.0.0.1", 1)
+	const policy = `---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: ledger}
+spec:
+  targetRefs: [{group: credence.mesh, kind: Workload, name: ledger, sectionName: books}]
+  rules: [{name: both, from: [{workload: payments}, {workload: batch}]}]
+`
+	manifests["own.yaml"] = before + policy
+	manifests["routes.yaml"] = "# none\n"
+	testenv.Application(t, "plain", s.rpc)
+	e := testenv.Start(t, testenv.Options{Manifests: manifests})
+	port := fmt.Sprintf(":%d", s.rpc)
+	for _, caller := range []int{s.payments, s.batch} {
+		if got, err := testenv.Get(t.Context(), s.through(caller, port)); err != nil || got.Status != 200 || got.Body != "plain" {
+			t.Fatalf("through the sidecar: %d %q %v", got.Status, got.Body, err)
+		}
+	}
+	e.Edit("own.yaml", after)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	src, err := identity.Open(ctx, identity.Options{Address: e.Endpoints().WorkloadAPI, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = src.Close() })
+	var l net.Listener
+	e.Await("the sidecar has given its address free", func() string {
+		if l, err = src.Listen(t.Context(), "127.0.0.1"+s.booksPort(), identity.AnyOf("e2e.test")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: src.Handler(identity.Only(paymentsID), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "own")
+	}))}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }() // ends with Close
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	for caller, want := range map[int]int{s.payments: 200, s.batch: 403} {
+		var got testenv.Reply
+		e.Await("the code's answer", func() string {
+			got, err = testenv.Get(t.Context(), s.through(caller, port))
+			if err == nil && (got.Body == "own" || strings.Contains(got.Body, "decided_by")) {
+				return ""
+			}
+			return fmt.Sprint(got.Status, got.Body, err)
+		})
+		if got.Status != want {
+			t.Errorf("got %d %q, want %d", got.Status, got.Body, want)
+		}
+	}
+}
