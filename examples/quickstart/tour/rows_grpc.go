@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -48,7 +49,22 @@ func grpcRows() []Row {
 			}
 			return "OK", err
 		})},
+		{"gRPC GetOrder while the Check server hangs", "Unavailable", "who can't be asked has not allowed", whileStopped},
 	}
+}
+
+// whileStopped makes the call while credence stands still.
+func whileStopped(ctx context.Context, m *Mesh) (string, error) {
+	return call("orders:read", func(ctx context.Context, c shoppb.OrdersClient) (string, error) {
+		if err := m.Signal(syscall.SIGSTOP); err != nil {
+			return "", err
+		}
+		_, err := c.GetOrder(ctx, &shoppb.GetOrderRequest{Id: "7"})
+		if sent := m.Signal(syscall.SIGCONT); sent != nil {
+			return "", sent
+		}
+		return "OK", err
+	})(ctx, m)
 }
 
 // call makes one call on a connection of its own, with a token of the scopes; "": without one.
