@@ -65,6 +65,17 @@ func TestGRPC(t *testing.T) {
 		if n := s.app.calls.Load() - before; n != 1 || status.Code(err) != codes.Unavailable {
 			t.Errorf("the application broke the connection after it had the call: it got it %d times, the client hears %v", n, err)
 		}
+		before = s.app.calls.Load()
+		chat, err := clients["h2c"].Chat(withToken(t, e.Token(audience, "chat")))
+		if err == nil {
+			err = chat.Send(&shoppb.Order{Id: "break"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = chat.Recv(); s.app.calls.Load()-before != 1 || status.Code(err) != codes.Unavailable {
+			t.Errorf("the application broke a stream after its first message: it got it %d times, the client hears %v", s.app.calls.Load()-before, err)
+		}
 	})
 }
 

@@ -107,6 +107,9 @@ func (a *ordersApp) Chat(s grpc.BidiStreamingServer[shoppb.Order, shoppb.Order])
 		} else if err != nil {
 			return err
 		}
+		if in.GetId() == "break" {
+			a.conns.closeAll()
+		}
 		if err := s.Send(order(s.Context(), in.GetId())); err != nil {
 			return err
 		}
