@@ -102,8 +102,8 @@ func TestStreamsEndWithTrust(t *testing.T) {
 					continue
 				}
 				select {
-				case <-stream.ended:
-					t.Logf("%s: cut after %v", stream.name, time.Since(edited))
+				case r := <-stream.ended:
+					t.Logf("%s: cut after %v: %v", stream.name, time.Since(edited), r.err)
 				case <-time.After(10 * time.Second):
 					t.Errorf("%s: the stream goes on", stream.name)
 				}
