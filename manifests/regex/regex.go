@@ -84,7 +84,7 @@ func size(program *syntax.Prog) int {
 			total += beyond
 		case syntax.InstRune, syntax.InstRune1:
 			total += len(in.Rune) / 2
-			if n := len(in.Rune); n > 1 && in.Rune[n-1] > maxASCII || syntax.Flags(in.Arg)&syntax.FoldCase != 0 {
+			if n := len(in.Rune); n > 1 && in.Rune[n-1] > maxASCII || in.Arg&uint32(syntax.FoldCase) != 0 {
 				total += beyond
 			}
 		}
