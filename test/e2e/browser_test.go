@@ -158,3 +158,32 @@ func TestCORS(t *testing.T) {
 		})
 	}
 }
+
+// TestCORSEdit: a filter comes and goes with an edit, and the proxies take each.
+func TestCORSEdit(t *testing.T) {
+	t.Parallel()
+	const public = "matches: [{path: {type: PathPrefix, value: /a}, method: GET}]"
+	m := startApp(t, rule("a", public, "public"), http.NotFoundHandler())
+	preflight := map[string]string{"Origin": "https://app.test", "Access-Control-Request-Method": "GET"}
+	edit := func(filters string, status int) {
+		t.Helper()
+		m.Edit("routes.yaml", strings.ReplaceAll(rule("a", public+filters, "public"), "APP", fmt.Sprint(m.port)))
+		m.Await("the filter", func() string {
+			res, _ := m.do(t, http.MethodOptions, "/a", preflight, nil)
+			if res.StatusCode != status {
+				return res.Status
+			}
+			return ""
+		})
+	}
+	for range 2 {
+		edit("\nfilters: [{type: CORS, cors: {allowOrigins: [\"https://app.test\"]}}]", 200)
+		edit("", 404)
+	}
+	if why := m.Status().NotReady; len(why) > 0 {
+		t.Errorf("not ready: %v", why)
+	}
+	if strings.Contains(m.Log(), "refused configuration") {
+		t.Error("a proxy has refused an edit")
+	}
+}
