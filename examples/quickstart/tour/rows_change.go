@@ -71,9 +71,16 @@ func brokenManifest(ctx context.Context, m *Mesh) (got string, err error) {
 	if err != nil {
 		return "", errors.Join(err, undo())
 	}
-	status, err := m.Run(ctx, "status")
-	if err == nil && (!strings.Contains(status, "policies.yaml:") || !strings.Contains(status, "requires") || !strings.Contains(status, "last good")) {
-		err = fmt.Errorf("status does not tell of the fault: %s", status)
+	// Rules are in force before the proxies have heard of anything else, and status tells of what all have.
+	told, _, err := until(ctx, "", func() (string, error) {
+		status, err := m.Run(ctx, "status")
+		if strings.Contains(status, "policies.yaml:") && strings.Contains(status, "requires") && strings.Contains(status, "last good") {
+			status = ""
+		}
+		return status, err
+	})
+	if err == nil && told != "" {
+		err = fmt.Errorf("status does not tell of the fault: %s", told)
 	}
 	got = pinned.String() + ", then " + strings.TrimSuffix(edited, " insufficient_scope orders:admin")
 	return got, errors.Join(err, undo(), m.orders200(ctx, token))
