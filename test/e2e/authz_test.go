@@ -249,6 +249,7 @@ func TestAuthzExample(t *testing.T) {
 	if code, _, body := x.do(x.admin, "GET", "localhost", "/metrics"); code != 200 || !strings.Contains(body, "credence_check_total") {
 		t.Errorf("metrics: %d", code)
 	}
+	x.rpc(read)
 	x.kill()
 	x.expect("credence is killed", x.get("shop.localhost", "/"), "503")
 	x.start("--socket", x.socket())
@@ -258,6 +259,53 @@ func TestAuthzExample(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// rpc adds a GRPCRoute: its calls are judged by service and method, and a refusal is a gRPC status.
+func (x *authzExample) rpc(token string) {
+	x.t.Helper()
+	routes := filepath.Join(x.work, "manifests", "routes.yaml")
+	text, err := os.ReadFile(routes)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	testenv.Replace(x.t, routes, strings.Replace(string(text), "hostname: shop.localhost", `hostname: "*.localhost"`, 1)+`
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: rpc}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [other.localhost]
+  rules: [{name: orders, matches: [{method: {service: shop.v1.Orders}}]}]
+---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: rpc}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: GRPCRoute, name: rpc}]
+  authentication: {issuers: [dev]}
+  rules:
+    - name: read
+      to: [{grpc: [{service: shop.v1.Orders, methods: [GetOrder]}]}]
+      require: {scopes: {allOf: ["orders:read"]}}
+`)
+	call := func(method string, headers ...string) string {
+		_, h, _ := x.do(x.port, "POST", "other.localhost", method, append(headers, "Content-Type: application/grpc", "TE: trailers")...)
+		if subject := h.Get("seen-subject"); subject != "" {
+			return subject // the stand-in for a service speaks no gRPC: what it has seen counts
+		}
+		return h.Get("grpc-status")
+	}
+	x.await("the GRPCRoute", func() string {
+		if got := call("/shop.v1.Orders/GetOrder", token); got != "alice" {
+			return got
+		}
+		return ""
+	})
+	x.expect("a call without a token", call("/shop.v1.Orders/GetOrder"), "16")
+	x.expect("a call of another method", call("/shop.v1.Orders/Delete", token), "7")
+	x.expect("a call of another service", call("/shop.v1.Other/GetOrder", token), "7")
 }
 
 // identityHeaders: what a client forges does not arrive, in any of the six, with a token and without.
