@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/credence-mesh/credence/policy"
@@ -20,10 +21,12 @@ type reading struct {
 
 // matcher is a policy.RouteMatch ready for use.
 type matcher struct {
-	kind   policy.PathMatchKind
-	path   string // as written
-	chars  []char // of path, decoded
-	regex  *regexp.Regexp
+	kind  policy.PathMatchKind
+	path  string // as written
+	chars []char // of path, decoded
+	regex *regexp.Regexp
+	// once: path can be spelled in one way alone, that in which it is written.
+	once   bool
 	method string
 	// headers and query: all must hold.
 	headers, query []field
@@ -44,6 +47,7 @@ func newMatcher(m *policy.RouteMatch) matcher {
 	switch m.PathKind {
 	case policy.PathExact, policy.PathPrefix:
 		out.chars = decode(m.Path)
+		out.once = once(m.Path, out.chars, pathSpelling)
 	case policy.PathRegex:
 		out.regex, errs[0] = whole(m.Path)
 	default:
@@ -83,6 +87,18 @@ func whole(pattern string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
+// once: the decoded text can be spelled in one way alone, and is written so.
+func once(text string, chars []char, how func(char) spelling) bool {
+	return len(text) == len(chars) && !slices.ContainsFunc(chars, func(c char) bool { return how(c) != asItself })
+}
+
+// plain: both readings of its path and query are the same.
+func (m *matcher) plain() bool {
+	return (m.regex != nil || m.once) && !slices.ContainsFunc(m.query, func(f field) bool {
+		return f.regex == nil && !once(f.value, plain(f.value), querySpelling)
+	})
+}
+
 func (m *matcher) matches(r *Request, how reading) bool {
 	if m.method != "" && m.method != r.Method || !m.pathMatches(r.Path, how) {
 		return false
@@ -110,7 +126,7 @@ func (m *matcher) pathMatches(path string, how reading) bool {
 	}
 	var rest string
 	var ok bool
-	if how.literal {
+	if how.literal || m.once {
 		rest, ok = strings.CutPrefix(path, m.path)
 	} else {
 		rest, ok = cutSpelled(path, m.chars, pathSpelling)

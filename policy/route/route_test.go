@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -257,6 +258,20 @@ func TestMatchesThatAreNone(t *testing.T) {
 		want := []answer{{"a", route.Found}, {"", route.Ambiguous}, {"", route.Ambiguous}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	var routes []policy.Route
+	for i := range 200 {
+		routes = append(routes, prefix(fmt.Sprint("r", i), fmt.Sprintf("/service-%d", i)))
+	}
+	tb := table(listener(80, section("a", "", vhost("*.a.test", routes...))))
+	r := get("GET shop.a.test/service-199/x?y=1")
+	for b.Loop() {
+		if _, outcome := tb.Find(r); outcome != route.Found {
+			b.Fatal(outcome)
 		}
 	}
 }

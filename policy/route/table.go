@@ -59,6 +59,8 @@ type host struct {
 	suffix  string
 	section string
 	routes  []candidate
+	// plain: every route is written the one way in which it can be spelled.
+	plain bool
 }
 
 type candidate struct {
@@ -87,9 +89,10 @@ func newListener(l *policy.Listener) listener {
 		s := &l.Sections[i]
 		for j := range s.VirtualHosts {
 			vh := &s.VirtualHosts[j]
-			h := &host{section: s.Name, routes: make([]candidate, len(vh.Routes))}
+			h := &host{section: s.Name, routes: make([]candidate, len(vh.Routes)), plain: true}
 			for k := range vh.Routes {
 				h.routes[k] = candidate{&vh.Routes[k], newMatcher(&vh.Routes[k].Match)}
+				h.plain = h.plain && h.routes[k].plain()
 			}
 			out.add(vh.Host, h)
 		}
@@ -171,14 +174,24 @@ func (t *Table) Find(r *Request) (*policy.Route, Outcome) {
 // find is the first route that matches, or nil, as our own proxies read. The other readings are those of other control planes and of
 // older Envoys: clear is false where one of them leads to a route with other access. One that leads to none forwards nothing.
 func (h *host) find(r *Request) (found *policy.Route, clear bool) {
-	found, broken := h.first(r, reading{})
+	several, asked := false, *r
+	if r.Header != nil {
+		asked.Header = func(name string) []string {
+			values := r.Header(name)
+			several = several || len(values) > 1
+			return values
+		}
+	}
+	found, broken := h.first(&asked, reading{})
 	if broken || found == nil {
 		return nil, !broken
 	}
-	for _, how := range [...]reading{{literal: true}, {joined: true}} {
-		if other, _ := h.first(r, how); other != nil && !sameAccess(found, other) {
-			return nil, false
-		}
+	differs := func(how reading) bool {
+		other, _ := h.first(r, how)
+		return other != nil && !sameAccess(found, other)
+	}
+	if !h.plain && differs(reading{literal: true}) || several && differs(reading{joined: true}) {
+		return nil, false
 	}
 	return found, true
 }
