@@ -50,6 +50,7 @@ func newRoot(streams IO) *cobra.Command {
 user, and whether they may. It reads manifests (Gateway API kinds and its own) from a directory.`,
 		Example: `  credence validate -f mesh/                    # what is wrong with the manifests, with file:line:col
   credence up -f mesh/                          # run the mesh on this machine
+  credence authz -f mesh/ --socket check.sock   # only the Check server, for Envoys of another control plane
   credence status                               # what runs, which identities, which proxies refused what
   credence token mint --sub alice --scope orders:read --aud https://shop.localhost`,
 		SilenceErrors: true,
