@@ -345,6 +345,60 @@ func (x *authzExample) identityHeaders(token string) {
 	}
 }
 
+// TestAuthzEnvoyThatNormalisesNothing: what the other Envoy leaves to others costs answers, and lets nobody around a rule.
+func TestAuthzEnvoyThatNormalisesNothing(t *testing.T) {
+	t.Parallel()
+	x := newAuthzExample(t)
+	text := x.own("envoy.yaml")
+	for _, line := range []string{
+		"normalize_path: true", "merge_slashes: true", "path_with_escaped_slashes_action: REJECT_REQUEST", "strip_trailing_host_dot: true",
+		"encode_raw_headers: true", "validate_mutations: true", "include_peer_certificate: true", "clear_route_cache: false",
+	} {
+		if !strings.Contains(text, line) {
+			t.Fatalf("envoy.yaml does not say %s", line)
+		}
+		text = strings.Replace(text, line, map[bool]string{true: "normalize_path: false", false: ""}[line == "normalize_path: true"], 1)
+	}
+	file := filepath.Join(x.work, "envoy.yaml")
+	testenv.Replace(t, file, text)
+	x.start("--socket", x.socket())
+	runEnvoyFile(t, file, x.port)
+	read := "Authorization: Bearer " + x.token("orders:read")
+	for _, c := range []struct {
+		what, target string
+		headers      []string
+		want         int
+	}{
+		{"public", "/public/x", nil, 200},
+		{"a good token", "/orders", []string{read}, 200},
+		{"a good token, another spelling", "/%6frders", []string{read}, 200},
+		{"no token, another spelling", "/%6frders", nil, 401},
+		{"two tokens", "/orders", []string{read, read}, 400},
+		{"dot segments", "/public/../orders", nil, 400},
+		{"dot segments, encoded", "/public/%2e%2e/orders", nil, 400},
+		{"dot segments with parameters", "/public/..;/orders", nil, 400},
+		{"encoded slashes", "/public%2F..%2Forders", nil, 400},
+		{"a backslash", "/public\\..\\orders", nil, 400},
+		{"an empty segment", "//orders", nil, 400},
+		{"a host in the path", "//evil.test/public/x", nil, 400},
+		{"absolute form", "http://shop.localhost/orders", nil, 401},
+		{"absolute form of another host", "http://other.localhost/public/x", nil, 403},
+	} {
+		var b strings.Builder
+		fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: shop.localhost\r\n", c.target)
+		for _, h := range c.headers {
+			fmt.Fprintf(&b, "%s\r\n", h)
+		}
+		client := &rawClient{addr: fmt.Sprintf("127.0.0.1:%d", x.port)}
+		status, _, body := client.send(t, b.String()+"\r\n")
+		client.close()
+		if status != c.want {
+			t.Errorf("%s: %d, want %d: %s", c.what, status, c.want, body)
+		}
+	}
+	x.identityHeaders(read)
+}
+
 // TestAuthzUserOfEnvoy: the user that Envoy runs as must be let in by name.
 func TestAuthzUserOfEnvoy(t *testing.T) {
 	t.Parallel()
