@@ -7,13 +7,16 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/credence-mesh/credence/internal/cli.version=$(VERSION)
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help doctor build envoy check unit test e2e fuzz bench golden generate check-generate quickstart browser
+.PHONY: help doctor doctor-run build envoy check unit test e2e fuzz bench golden generate check-generate quickstart browser
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 doctor: ## says everything that this machine lacks, with one line to install it
 	@scripts/doctor.sh
+
+doctor-run:
+	@scripts/doctor.sh run
 
 build: ## bin/credence
 	@echo "building credence"
@@ -64,8 +67,8 @@ generate: ## Go code of the protocol buffers (python3 -m pip install grpcio-tool
 check-generate: generate ## fails where the committed code is not what generate makes
 	@git diff --exit-code -- examples/quickstart/shoppb
 
-quickstart: doctor envoy build ## the mesh of examples/quickstart on real Envoy, request by request (KEEP=1 stays up)
+quickstart: doctor-run envoy build ## the mesh of examples/quickstart on real Envoy, request by request (KEEP=1 stays up)
 	@examples/quickstart/run.sh
 
-browser: envoy build ## the page of examples/browser and the gateway that it calls; open it by hand
+browser: doctor-run envoy build ## the page of examples/browser and the gateway that it calls; open it by hand
 	@go run ./examples/browser
