@@ -21,6 +21,8 @@ const maxNamed = 200
 type found struct {
 	keys *url.URL
 	at   time.Time
+	// named is the issuer that it names.
+	named string
 	// doubted tells that what it names did not work.
 	doubted bool
 	// noticed is the issuer that it named last, where that was another than ours.
@@ -92,5 +94,6 @@ func (f *fetcher) metadata(resp response, u *url.URL) (*url.URL, error) {
 	if keys.Scheme == "http" && !loopback(keys.Hostname()) && authorityOf(keys).host != authorityOf(u).host {
 		return nil, errors.New("has a jwks_uri that may not be used: http on another host")
 	}
+	f.found.named = doc.Issuer
 	return keys, nil
 }

@@ -34,6 +34,8 @@ type saved struct {
 	Identity string `json:"identity"`
 	// Fetched is when the issuer answered with it.
 	Fetched time.Time `json:"fetched"`
+	// Named is the issuer that the metadata named, empty without metadata.
+	Named string `json:"named,omitempty"`
 	// Sum is the SHA-256 of Document, in hex.
 	Sum      string `json:"sum"`
 	Document string `json:"document"`
@@ -75,7 +77,7 @@ func (k *Keys) restore(s *Source) {
 		if at.After(now) { // a clock that went back must not make keys last longer
 			at = now
 		}
-		err = k.accept(s, []byte(f.Document), at, true)
+		err = k.accept(s, loaded{raw: []byte(f.Document), named: f.Named, at: at, restored: true})
 	}
 	if err != nil {
 		k.opts.Log.Warn("saved keys of issuer are not used", "issuer", s.name.String(), "file", path, "err", err.Error())
@@ -106,7 +108,8 @@ func (f *fetcher) write(l *loaded) {
 		return
 	}
 	text, err := json.Marshal(saved{
-		Format: diskFormat, Identity: hex.EncodeToString(f.source.identity[:]), Fetched: l.at, Sum: sum(l.raw), Document: string(l.raw),
+		Format: diskFormat, Identity: hex.EncodeToString(f.source.identity[:]), Fetched: l.at, Named: l.named, Sum: sum(l.raw),
+		Document: string(l.raw),
 	})
 	if err == nil {
 		err = os.MkdirAll(k.opts.Dir, 0o700)

@@ -146,7 +146,7 @@ func (f *fetcher) once(ctx context.Context) (time.Duration, error) {
 	if resp.unchanged {
 		raw, result = old.raw, fetchUnchanged
 	}
-	if err := f.keys.accept(f.source, raw, f.source.now(), false); err != nil {
+	if err := f.keys.accept(f.source, loaded{raw: raw, named: f.found.named, at: f.source.now()}); err != nil {
 		f.found.doubt()
 		return 0, fmt.Errorf("fetch keys: GET %s: %w", show(at), describe(err, resp.header))
 	}

@@ -35,6 +35,7 @@ type jwk struct {
 	KeyOps []string `json:"key_ops"`
 	Alg    string   `json:"alg"`
 	Kid    string   `json:"kid"`
+	Issuer string   `json:"issuer"` // Microsoft's
 	Crv    string   `json:"crv"`
 	N      string   `json:"n"`
 	E      string   `json:"e"`
@@ -48,7 +49,7 @@ type jwk struct {
 
 // parsed is one usable key before it is bound to an algorithm.
 type parsed struct {
-	kid, alg string
+	kid, alg, issuer string
 	// fits are the algorithms that its type and curve can verify.
 	fits   []string
 	public crypto.PublicKey
@@ -64,7 +65,7 @@ func parseKey(raw jsontext.Value) (*parsed, error) {
 	if err := j.usable(); err != nil {
 		return nil, err
 	}
-	k := &parsed{kid: j.Kid, alg: j.Alg}
+	k := &parsed{kid: j.Kid, alg: j.Alg, issuer: j.Issuer}
 	var err error
 	switch j.Kty {
 	case "RSA":

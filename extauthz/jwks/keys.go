@@ -97,7 +97,7 @@ func (k *Keys) replace(old *Source, i policy.Issuer) *Source {
 	}
 	if old != nil && old.identity == s.identity {
 		if l := old.current.Load(); l != nil {
-			if err := k.accept(s, l.raw, l.at, l.restored); err != nil {
+			if err := k.accept(s, *l); err != nil {
 				k.fail(s, err)
 			}
 			return s

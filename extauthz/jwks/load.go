@@ -44,7 +44,7 @@ func (k *Keys) loadFile(s *Source) {
 // settle ends a read of local keys.
 func (k *Keys) settle(s *Source, raw []byte, err error) {
 	if err == nil {
-		err = k.accept(s, raw, k.opts.Now(), false)
+		err = k.accept(s, loaded{raw: raw, at: k.opts.Now()})
 	}
 	if err != nil {
 		k.fail(s, err)

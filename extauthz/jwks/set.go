@@ -30,6 +30,8 @@ type Key struct {
 	Algorithm string
 	// Public is *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey.
 	Public crypto.PublicKey
+	// Issuer is the one iss whose tokens it may verify, perhaps with a variable, as For reads it; empty: the document names none.
+	Issuer string
 	// Fingerprint covers kid, algorithm and key: equal exactly when all three are.
 	Fingerprint [sha256.Size]byte
 }
@@ -74,7 +76,10 @@ func (s *Set) Skipped() []string { return slices.Clone(s.skipped) }
 // Parse reads a JWK Set (RFC 7517 §5). algorithms are those that the issuer may use: a key for any other is skipped, and an RSA key
 // that names none gets the issuer's RS* (or, where it has no RS*, its PS*). A key that can't be used is skipped, never an error. It
 // errs (ErrDocument) only where the document is too large, is not strict JSON (RFC 7493) or has no keys member.
-func Parse(data []byte, algorithms []string) (*Set, error) {
+func Parse(data []byte, algorithms []string) (*Set, error) { return parse(data, algorithms, "") }
+
+// parse is Parse; keys for apart, unless it is empty, are for every iss.
+func parse(data []byte, algorithms []string, apart string) (*Set, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("%w: over %d bytes", ErrDocument, MaxBytes)
 	}
@@ -90,7 +95,7 @@ func Parse(data []byte, algorithms []string) (*Set, error) {
 	if len(doc.Keys) > MaxKeys {
 		return nil, fmt.Errorf("%w: %d keys, at most %d", ErrDocument, len(doc.Keys), MaxKeys)
 	}
-	b := builder{allowed: algorithms, found: map[ident]*Key{}, ambiguous: map[ident]bool{}}
+	b := builder{allowed: algorithms, apart: apart, found: map[ident]*Key{}, ambiguous: map[ident]bool{}}
 	for i, raw := range doc.Keys {
 		b.add(i, raw)
 	}
@@ -100,6 +105,7 @@ func Parse(data []byte, algorithms []string) (*Set, error) {
 // builder collects keys and drops the ambiguous.
 type builder struct {
 	allowed   []string
+	apart     string
 	order     []*Key
 	found     map[ident]*Key
 	ambiguous map[ident]bool
@@ -117,20 +123,23 @@ func (b *builder) add(i int, raw jsontext.Value) {
 		b.skip(i, err)
 		return
 	}
+	if b.apart != "" && covers(k.issuer, b.apart, "") {
+		k.issuer = ""
+	}
 	for _, alg := range algs {
-		key := &Key{ID: k.kid, Algorithm: alg, Public: k.public, Fingerprint: k.fingerprint(alg)}
+		key := &Key{ID: k.kid, Algorithm: alg, Public: k.public, Issuer: k.issuer, Fingerprint: k.fingerprint(alg)}
 		id := ident{k.kid, alg}
 		switch old, dup := b.found[id]; {
 		case !dup:
 			b.found[id] = key
 			b.order = append(b.order, key)
-		case old.Fingerprint == key.Fingerprint: // said twice
+		case old.Fingerprint == key.Fingerprint && old.Issuer == key.Issuer: // said twice
 		case k.kid == "": // several keys without a name are told apart by nothing: Lookup refuses to choose
 			b.order = append(b.order, key)
 		default:
 			// Two keys under one name: whichever were taken, the other's owner could be spoken for. Neither is.
 			b.ambiguous[id] = true
-			b.skip(i, fmt.Errorf("kid %.64q for %s is used by two keys: both are dropped", k.kid, alg))
+			b.skip(i, fmt.Errorf("kid %.64q for %s is used by two keys, or for two issuers: both are dropped", k.kid, alg))
 		}
 	}
 }

@@ -208,6 +208,8 @@ func TestKeys7Duplicates(t *testing.T) {
 		{"identical keys", []jwk{a, a}, 1},
 		{"one kid for two algorithms", []jwk{a, a.with("alg", "RS384")}, 2},
 		{"one kid for two types", []jwk{a, k.p256.with("kid", "k")}, 2},
+		{"one key for two issuers", []jwk{a.with("issuer", "https://a.example"), a.with("issuer", "https://b.example")}, 0},
+		{"one key for an issuer and for all", []jwk{a.with("issuer", "https://a.example"), a}, 0},
 		{"enc and sig share a kid", []jwk{a, b.with("use", "enc")}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

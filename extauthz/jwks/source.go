@@ -44,6 +44,8 @@ type failure struct {
 type loaded struct {
 	set *Set
 	raw []byte
+	// named is the issuer that the metadata named which led to the document; empty without metadata.
+	named string
 	// at is when it was read well last.
 	at time.Time
 	// until is when it is too old to be trusted; zero: never.
@@ -70,15 +72,15 @@ func (k *Keys) newSource(i policy.Issuer, c *counts) *Source {
 }
 
 // identity covers all that decides whose keys these are and who vouches for them. What only says how they are used is left out, so that
-// an edit of it loses nothing.
+// an edit of it loses nothing: the list of iss too, since the keys are those of a URL, or of the issuer that metadata must name, which
+// is a part of the source.
 func identity(i policy.Issuer) [sha256.Size]byte {
 	from := i.Keys
 	from.MaxStale, from.UnknownKey, from.BearerTokenFile = 0, 0, ""
 	text, err := json.Marshal(struct {
-		Name    policy.Name
-		Issuers []string
-		From    policy.KeySource
-	}{i.Name, i.Issuers, from})
+		Name policy.Name
+		From policy.KeySource
+	}{i.Name, from})
 	if err != nil { // strings and numbers always encode
 		panic(err)
 	}
@@ -113,28 +115,35 @@ func (s *Source) Set() *Set {
 	return l.set
 }
 
-// accept makes raw, read well at the time at, the source's keys, if it is a JWK Set; else what was there stays.
-func (k *Keys) accept(s *Source, raw []byte, at time.Time, restored bool) error {
+// accept makes next, of which raw, named, at and restored are given, the source's keys, if it is a JWK Set; else what was there stays.
+func (k *Keys) accept(s *Source, next loaded) error {
 	old := s.current.Load()
-	next := &loaded{raw: raw, at: at, restored: restored}
-	if s.remote() {
-		next.until = at.Add(s.maxStale)
+	if next.until = (time.Time{}); s.remote() {
+		next.until = next.at.Add(s.maxStale)
 	}
-	if old != nil && bytes.Equal(old.raw, raw) {
+	if old != nil && bytes.Equal(old.raw, next.raw) && old.named == next.named {
 		next.set = old.set
 	} else {
-		set, err := Parse(raw, s.algorithms)
+		set, err := parse(next.raw, s.algorithms, s.apart(next.named))
 		if err != nil {
 			return err
 		}
 		next.set = set
-		k.opts.Log.Info("keys of issuer read", "issuer", s.name.String(), "keys", set.Len(), "skipped", set.skipped, "from_disk", restored)
+		k.opts.Log.Info("keys of issuer read", "issuer", s.name.String(), "keys", set.Len(), "skipped", set.skipped, "from_disk", next.restored)
 	}
-	s.current.Store(next)
+	s.current.Store(&next)
 	if next.set.Len() > 0 {
 		s.health.had.Store(true)
 	}
 	return nil
+}
+
+// apart is named where the manifest writes the issuer out apart from what the metadata names: keys for the one are those of the other then.
+func (s *Source) apart(named string) string {
+	if slices.Contains(s.issuers, named) {
+		return ""
+	}
+	return named
 }
 
 // succeeded forgets the last failure.

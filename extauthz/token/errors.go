@@ -29,6 +29,7 @@ const (
 	ReasonHeader            = "header"              // b64, cty, or a key in the header
 	ReasonKid               = "kid"                 // kid is not a short printable string
 	ReasonKidUnknown        = "kid_unknown"         // the issuer has no such key for this algorithm
+	ReasonKeyIssuer         = "key_issuer"          // the key names another issuer as the one that it is for
 	ReasonSignature         = "signature"           // does not verify
 	ReasonExpired           = "expired"             // exp
 	ReasonNotYetValid       = "not_yet_valid"       // nbf

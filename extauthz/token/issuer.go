@@ -122,6 +122,9 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	if err := i.issued(p.claims); err != nil {
 		return nil, err
 	}
+	if !key.For(c.iss, i.tenants[c.iss]) {
+		return nil, invalid(ReasonKeyIssuer, "the key %.64q is for tokens of the issuer %.200q only", p.kid, key.Issuer)
+	}
 	if err := i.end.Validate(expiring{c}); err != nil {
 		return nil, i.explain(p.claims, err)
 	}
@@ -159,7 +162,8 @@ func (i *issuer) again(v *verified) (bool, error) {
 		i.keys.Wanted()
 		return false, unavailable(ReasonNoKeys, "the keys of issuer %s are not known", i.conf.Name)
 	}
-	if key, ok := set.Lookup(v.kid, v.key.Algorithm); !ok || key.Fingerprint != v.key.Fingerprint {
+	iss := v.claims.iss
+	if key, ok := set.Lookup(v.kid, v.key.Algorithm); !ok || key.Fingerprint != v.key.Fingerprint || !key.For(iss, i.tenants[iss]) {
 		return false, nil
 	}
 	now := i.now()

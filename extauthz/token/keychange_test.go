@@ -16,6 +16,8 @@ func TestRow13KeysChangeUnderTheCache(t *testing.T) {
 	k := testKeys()
 	with, without := jwkSet(jwkOf("rsa", &k.rsa.PublicKey)), jwkSet()
 	replaced := jwkSet(jwkOf("rsa", &k.stranger.PublicKey))
+	foreign := jwkOf("rsa", &k.rsa.PublicKey)
+	foreign["issuer"] = "https://other.example"
 	conf := defaultIssuer()
 	conf.Keys = policy.KeySource{Development: true}
 	current := with
@@ -35,6 +37,8 @@ func TestRow13KeysChangeUnderTheCache(t *testing.T) {
 		{"there again", with, ""},
 		{"another key under its kid", replaced, token.ReasonSignature},
 		{"back", with, ""},
+		{"for another issuer", jwkSet(foreign), token.ReasonKeyIssuer},
+		{"for all again", with, ""},
 	} {
 		current = step.keys
 		v.Publish([]policy.Issuer{conf})

@@ -19,15 +19,16 @@ const (
 
 func entraV2(tid string) string { return "https://login.microsoftonline.com/" + tid + "/v2.0" }
 
-// entraKeys have no alg, and members of Microsoft's own.
-func entraKeys() string {
+// entraKeys have no alg, and members of Microsoft's own; those of v2 name the issuer that they are for.
+func entraKeys(more members) string {
 	k := testKeys()
-	more := members{"use": "sig", "x5t": "M1", "x5c": certificate, "cloud_instance_name": "microsoftonline.com", "issuer": entraV2("{tenantid}")}
-	return jwkSet(jwk(k[1], more.with(members{"kid": "M2", "x5t": "M2"})), jwk(k[0], more.with(members{"kid": "M1"})))
+	more = more.with(members{"use": "sig", "x5t": "M1", "x5c": certificate, "cloud_instance_name": "microsoftonline.com"})
+	return jwkSet(jwk(k[1], more.with(members{"kid": "M2", "x5t": "M2"})), jwk(k[0], more.with(members{"kid": "M1"})),
+		jwk(k[0], members{"use": "sig", "kid": "M3", "issuer": entraV2(secondOne)}))
 }
 
 func TestIssuerEntraV1(t *testing.T) {
-	r := newRig(t, "Microsoft Entra ID, v1 tokens", entraKeys())
+	r := newRig(t, "Microsoft Entra ID, v1 tokens", entraKeys(members{}))
 	r.head = members{"typ": "JWT", "alg": "RS256", "x5t": "M1", "kid": "M1"}
 	r.claims = members{
 		"aud": "api://orders", "iss": entraV1, "iat": in(0), "nbf": in(0), "exp": in(75 * time.Minute), "acr": "1", "aio": "A", "amr": []string{"pwd"},
@@ -40,6 +41,7 @@ func TestIssuerEntraV1(t *testing.T) {
 	r.accepts("for a service", r.head, app, who{"3333-oid-of-the-service", entraClient, nil, true})
 
 	r.refuses("ID token", r.head, r.claims.with(members{"aud": entraClient, "nonce": "n"}).without("scp", "appid"), token.ReasonAudience)
+	r.refuses("by a key of another issuer", r.head.with(members{"kid": "M3"}), r.claims, token.ReasonKeyIssuer)
 	r.refuses("a v2 token", r.head, r.claims.with(members{"iss": entraV2(tenant), "aud": entraAPI, "ver": "2.0"}), token.ReasonIssuerUnknown)
 	r.refuses("another tenant", r.head, r.claims.with(members{"iss": "https://sts.windows.net/" + otherTenant + "/", "tid": otherTenant}), token.ReasonIssuerUnknown)
 	r.refuses("for Microsoft Graph", r.head.with(members{"nonce": "n"}), r.claims.with(members{"aud": graph}), token.ReasonAudience)
@@ -47,7 +49,7 @@ func TestIssuerEntraV1(t *testing.T) {
 }
 
 func TestIssuerEntraV2(t *testing.T) {
-	r := newRig(t, "Microsoft Entra ID, v2 tokens of several tenants", entraKeys())
+	r := newRig(t, "Microsoft Entra ID, v2 tokens of several tenants", entraKeys(members{"issuer": entraV2("{tenantid}")}))
 	r.head = members{"typ": "JWT", "alg": "RS256", "kid": "M1"}
 	r.claims = members{
 		"aud": entraAPI, "iss": entraV2(tenant), "iat": in(0), "nbf": in(0), "exp": in(75 * time.Minute), "aio": "A", "azp": entraClient, "azpacr": "0",
@@ -57,10 +59,12 @@ func TestIssuerEntraV2(t *testing.T) {
 	alice := who{"pairwise-Alice", entraClient, []string{"orders.read"}, false}
 	r.accepts("for a user", r.head, r.claims, alice)
 	r.accepts("the second tenant", r.head, r.claims.with(members{"iss": entraV2(secondOne), "tid": secondOne}), alice)
+	r.accepts("by the second tenant's own key", r.head.with(members{"kid": "M3"}), r.claims.with(members{"iss": entraV2(secondOne), "tid": secondOne}), alice)
 	r.accepts("for a service", r.head, r.claims.with(members{"azpacr": "1", "idtyp": "app", "roles": []string{"Orders.Read.All"}, "sub": "3333"}).without("scp", "name"),
 		who{"3333", entraClient, nil, true})
 
 	r.refuses("a tenant that is not listed", r.head, r.claims.with(members{"iss": entraV2(otherTenant), "tid": otherTenant}), token.ReasonIssuerUnknown)
+	r.refuses("by another tenant's own key", r.head.with(members{"kid": "M3"}), r.claims, token.ReasonKeyIssuer)
 	r.refuses("iss of one tenant, tid of another", r.head, r.claims.with(members{"tid": secondOne}), token.ReasonTenant)
 	r.refuses("no tid", r.head, r.claims.without("tid"), token.ReasonTenant)
 	r.refuses("tid is a list", r.head, r.claims.with(members{"tid": []string{tenant, secondOne}}), token.ReasonTenant)
