@@ -348,6 +348,6 @@ type ClaimRequirement struct {
 	Path []string `json:"path,omitempty"`
 	// Pointer is the same as a JSON pointer (RFC 6901): /realm_access/roles.
 	Pointer string `json:"pointer,omitempty"`
-	// AnyOf are the values of which one must be equal. Strings compare as strings, numbers and booleans by their JSON text.
+	// AnyOf are the values of which one must be equal. Strings compare as strings, numbers by their value, booleans by their text.
 	AnyOf []string `json:"anyOf"`
 }

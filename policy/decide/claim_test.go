@@ -7,7 +7,7 @@ import (
 	"github.com/credence-mesh/credence/policy/decide"
 )
 
-// Numbers in claims compare digit by digit: beyond 2^53 a float would take two tenants for one.
+// Numbers in claims compare by their exact value: beyond 2^53 a float would take two tenants for one.
 func TestClaimsCompareExactly(t *testing.T) {
 	claims := map[string]any{
 		"tenant": decide.Number("9007199254740993"), "list": []any{decide.Number("1"), "9007199254740993", true}, "text": "1",
@@ -20,8 +20,9 @@ func TestClaimsCompareExactly(t *testing.T) {
 	}{
 		{[]string{"tenant"}, "9007199254740993", true},
 		{[]string{"tenant"}, "9007199254740992", false},
-		{[]string{"tenant"}, "9007199254740993.0", false},
-		{[]string{"tenant"}, "9.007199254740993e15", false},
+		{[]string{"tenant"}, "9007199254740993.0", true},
+		{[]string{"tenant"}, "9.007199254740993e15", true},
+		{[]string{"tenant"}, "9.007199254740992e15", false},
 		{[]string{"list"}, "9007199254740993", true},
 		{[]string{"list"}, "true", true},
 		{[]string{"list"}, "2", false},
@@ -42,6 +43,36 @@ func TestClaimsCompareExactly(t *testing.T) {
 	for _, path := range [][]string{{"list"}, {"null"}, {"object"}, {"none"}, nil} {
 		if got, ok := decide.ClaimText(claims, path); ok {
 			t.Errorf("the one value at %q is %q", path, got)
+		}
+	}
+}
+
+// However an issuer writes a number, a rule that names its value holds: a deny rule is not passed by with 7.0 for 7.
+func TestNumbersCompareByValue(t *testing.T) {
+	same := [][]string{
+		{"7", "7.0", "7e0", "7E+0", "70e-1", "0.7e1", "0.07e2", "700e-2", "7.000", "7e00000000000000000000"},
+		{"-7", "-7.0", "-0.7e1"}, {"100", "1e2", "1.00e2", "0.1e3"}, {"0", "-0", "0.0", "0e99999999999999999999", "0e-9", "-0.000"},
+		{"0.1", "1e-1", "0.10"}, {"9007199254740993", "9007199254740993.0", "9.007199254740993e15"}, {"9007199254740992"}, {"9007199254740993.1"},
+		{"1e1000000000"}, {"1e-1000000000"}, {"1e999999"}, {"10"}, {"1"}, {"70"}, {"0.07"}, {"18446744073709551616"}, {"18446744073709551617"},
+	}
+	for i, group := range same {
+		for j, other := range same {
+			for _, n := range group {
+				for _, value := range other {
+					claims := map[string]any{"n": []any{decide.Number(n)}}
+					if got := decide.HoldsClaim(claims, &policy.Claim{Path: []string{"n"}, AnyOf: []string{value}}); got != (i == j) {
+						t.Errorf("%s is %s: %v", n, value, got)
+					}
+				}
+			}
+		}
+	}
+	for _, value := range []string{"07", "+7", "7.", ".7e1", " 7", "7 ", "7e", "7e+", "0x7", "7_0e-1", "--7", "7e0.0", "seven", "", "-", "NaN"} {
+		if decide.HoldsClaim(map[string]any{"n": decide.Number("7")}, &policy.Claim{Path: []string{"n"}, AnyOf: []string{value}}) {
+			t.Errorf("7 is %q", value)
+		}
+		if decide.HoldsClaim(map[string]any{"n": "7"}, &policy.Claim{Path: []string{"n"}, AnyOf: []string{value, "7.0"}}) {
+			t.Errorf("the string 7 is %q", value)
 		}
 	}
 }

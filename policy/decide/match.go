@@ -196,17 +196,25 @@ func HoldsClaim(claims map[string]any, c *policy.Claim) bool {
 	}
 	if list, ok := v.([]any); ok {
 		for _, e := range list {
-			if text, ok := claimText(e); ok && slices.Contains(c.AnyOf, text) {
+			if isOneOf(e, c.AnyOf) {
 				return true
 			}
 		}
 		return false
 	}
-	text, ok := claimText(v)
-	return ok && slices.Contains(c.AnyOf, text)
+	return isOneOf(v, c.AnyOf)
 }
 
-// ClaimText is the one string, number or boolean at path, as rules compare it. False: there is none, or it is of another type.
+// isOneOf compares strings and booleans by their text, numbers by their value.
+func isOneOf(v any, values []string) bool {
+	if n, ok := v.(Number); ok {
+		return slices.ContainsFunc(values, n.equals)
+	}
+	text, ok := claimText(v)
+	return ok && slices.Contains(values, text)
+}
+
+// ClaimText is the one string, number or boolean at path, by its text. False: there is none, or it is of another type.
 func ClaimText(claims map[string]any, path []string) (string, bool) {
 	v, ok := claimAt(claims, path)
 	if !ok {
@@ -230,7 +238,7 @@ func claimAt(claims map[string]any, path []string) (any, bool) {
 	return v, ok
 }
 
-// claimText is what a rule compares: strings as they are, numbers and booleans by their JSON text. Null, objects and lists have none.
+// claimText is strings as they are, numbers and booleans by their JSON text. Null, objects and lists have none.
 func claimText(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:

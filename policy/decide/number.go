@@ -1,0 +1,91 @@
+package decide
+
+import "strings"
+
+// equals tells whether a rule's value is n: as text, or as a JSON number of the same value (7.0 and 70e-1 are 7). It is exact: no digit is
+// rounded away. An issuer that writes a number in another way must not be how a deny rule is passed by.
+func (n Number) equals(value string) bool {
+	if string(n) == value {
+		return true
+	}
+	a, ok := decimalOf(string(n))
+	if !ok {
+		return false
+	}
+	b, ok := decimalOf(value)
+	return ok && a == b
+}
+
+// decimal is 0.digits × 10^exponent, digits without zeros at its ends; zero is the zero value.
+type decimal struct {
+	negative bool
+	digits   string
+	exponent int
+}
+
+// maxExponent of a number that is compared by its value.
+const maxExponent = 1_000_000
+
+// decimalOf reads a number as JSON writes it (RFC 8259 §6). False: it is none, or its exponent is beyond maxExponent.
+func decimalOf(s string) (decimal, bool) {
+	s, negative := strings.CutPrefix(s, "-")
+	whole, rest := leading(s)
+	if whole == "" || (len(whole) > 1 && whole[0] == '0') {
+		return decimal{}, false
+	}
+	fraction := ""
+	if after, ok := strings.CutPrefix(rest, "."); ok {
+		if fraction, rest = leading(after); fraction == "" {
+			return decimal{}, false
+		}
+	}
+	exponent, ok := exponentOf(rest)
+	if !ok {
+		return decimal{}, false
+	}
+	digits := strings.TrimLeft(whole+fraction, "0")
+	exponent += len(whole) - (len(whole) + len(fraction) - len(digits))
+	if digits = strings.TrimRight(digits, "0"); digits == "" {
+		return decimal{}, true
+	}
+	if exponent > maxExponent || exponent < -maxExponent {
+		return decimal{}, false
+	}
+	return decimal{negative, digits, exponent}, true
+}
+
+// exponentOf reads e+1 and the like; nothing is 0. What is too large to be exact comes out over maxExponent by more than a token is long.
+func exponentOf(s string) (int, bool) {
+	if s == "" {
+		return 0, true
+	}
+	if s[0] != 'e' && s[0] != 'E' {
+		return 0, false
+	}
+	s = s[1:]
+	sign := 1
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		if s[0] == '-' {
+			sign = -1
+		}
+		s = s[1:]
+	}
+	digits, rest := leading(s)
+	if digits == "" || rest != "" {
+		return 0, false
+	}
+	n := 0
+	for i := range len(digits) {
+		n = min(n*10+int(digits[i]-'0'), 10*maxExponent)
+	}
+	return sign * n, true
+}
+
+// leading digits of s, and what follows them.
+func leading(s string) (digits, rest string) {
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		i++
+	}
+	return s[:i], s[i:]
+}
