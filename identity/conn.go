@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -8,24 +9,47 @@ import (
 	"time"
 )
 
+// lookAtMost bounds how long overdue looks at a handshake that still goes on.
+const lookAtMost = time.Second
+
 // conn is the raw connection below a TLS connection that ends when trust in its peer ends.
 type conn struct {
 	net.Conn
 	source *Source
+	tls    *tls.Conn
 
-	mu     sync.Mutex
-	certs  []*x509.Certificate
-	timer  *time.Timer
-	closed bool
+	mu    sync.Mutex
+	certs []*x509.Certificate
+	// limit ends a handshake that takes too long; trust ends, from watch on, what was verified.
+	limit, trust *time.Timer
+	closed       bool
 }
 
-// track makes a connection that is closed unless its peer is verified within the time for handshakes.
-func (s *Source) track(raw net.Conn) *conn {
+// track makes a connection, with the TLS that over makes on it, that is closed unless its handshake ends in time.
+func (s *Source) track(raw net.Conn, over func(*conn) *tls.Conn) *tls.Conn {
 	c := &conn{Conn: raw, source: s}
+	c.tls = over(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(s.handshake, c.check)
-	return c
+	c.limit = time.AfterFunc(s.handshake, c.overdue)
+	return c.tls
+}
+
+// overdue closes the connection unless its handshake has ended. Certificates that are verified are no sign of it: they come before the
+// proof that the peer has their key, and whoever has seen a certificate could keep connections open with it.
+func (c *conn) overdue() {
+	c.mu.Lock()
+	shown := c.certs != nil
+	c.mu.Unlock()
+	if shown {
+		end := time.AfterFunc(lookAtMost, func() { _ = c.Close() })
+		complete := c.tls.ConnectionState().HandshakeComplete // waits for a handshake that goes on
+		end.Stop()
+		if complete {
+			return
+		}
+	}
+	c.distrust(errNoHandshake)
 }
 
 // watch begins with the peer's verified chain. A connection that has been closed stays closed.
@@ -37,7 +61,7 @@ func (c *conn) watch(certs []*x509.Certificate, until time.Time) {
 	}
 	c.certs = certs
 	c.source.conns.Store(c, struct{}{})
-	c.timer.Reset(until.Sub(c.source.now()))
+	c.trust = time.AfterFunc(until.Sub(c.source.now()), c.check)
 	c.mu.Unlock()
 	c.check() // an update since the verification has not seen this connection
 }
@@ -52,27 +76,31 @@ func (c *conn) check() {
 	if gone {
 		return
 	}
-	until, err := time.Time{}, errNoHandshake
-	if certs != nil {
-		_, until, err = c.source.verify(certs)
-	}
+	_, until, err := c.source.verify(certs)
 	if err != nil {
-		c.source.log.Info("connection closed: no trust", "peer_address", c.RemoteAddr().String(), "reason", err)
-		_ = c.Close() // what fails to close is closed
+		c.distrust(err)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
-		c.timer.Reset(until.Sub(c.source.now()))
+		c.trust.Reset(until.Sub(c.source.now()))
 	}
+}
+
+func (c *conn) distrust(reason error) {
+	c.source.log.Info("connection closed: no trust", "peer_address", c.RemoteAddr().String(), "reason", reason)
+	_ = c.Close() // what fails to close is closed
 }
 
 // Close closes the connection and forgets it.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	c.closed = true
-	c.timer.Stop()
+	c.limit.Stop()
+	if c.trust != nil {
+		c.trust.Stop()
+	}
 	c.mu.Unlock()
 	c.source.conns.Delete(c)
 	return c.Conn.Close()

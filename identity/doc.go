@@ -16,7 +16,7 @@
 //
 // # When trust ends
 //
-// A connection that Listen, Client and the gRPC credentials have made ends with the certificates of the peer, and at once when an update
+// A connection that Listen, Client and the gRPC credentials have made ends with the certificates of either end, and at once when an update
 // of the Workload API takes the peer's authority away: it is closed under whatever runs on it. A connection made with ServerTLS or
 // ClientTLS through other means is checked at its handshake only; there Peer and Handler, which ask at every request, refuse it.
 //

@@ -110,14 +110,12 @@ var _ credentials.TransportCredentials = transport{}
 
 // ClientHandshake shows our SVID and requires an allowed server.
 func (t transport) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c := t.source.track(raw)
-	return handshake(ctx, c, tls.Client(c, http2(t.source.clientConfig(t.authorizer, c))))
+	return handshake(ctx, t.source.dialled(raw, t.authorizer, "h2"))
 }
 
 // ServerHandshake shows our SVID and requires an allowed client. gRPC bounds it by a deadline of the connection.
 func (t transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c := t.source.track(raw)
-	return handshake(context.Background(), c, tls.Server(c, http2(t.source.serverConfig(t.authorizer, c))))
+	return handshake(context.Background(), t.source.server(raw, t.authorizer, "h2"))
 }
 
 // Info names TLS.
@@ -131,18 +129,13 @@ func (t transport) Clone() credentials.TransportCredentials { return t }
 // OverrideServerName has no effect: servers are recognised by their SPIFFE IDs.
 func (transport) OverrideServerName(string) error { return nil }
 
-func http2(cfg *tls.Config) *tls.Config {
-	cfg.NextProtos = []string{"h2"}
-	return cfg
-}
-
-func handshake(ctx context.Context, raw *conn, c *tls.Conn) (net.Conn, credentials.AuthInfo, error) {
+func handshake(ctx context.Context, c *tls.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, nil, errors.Join(err, closed(raw))
+		return nil, nil, errors.Join(err, closed(c.NetConn()))
 	}
 	state := c.ConnectionState()
 	if state.NegotiatedProtocol != "h2" {
-		return nil, nil, errors.Join(errors.New("the peer does not speak HTTP/2"), closed(raw))
+		return nil, nil, errors.Join(errors.New("the peer does not speak HTTP/2"), closed(c.NetConn()))
 	}
 	info := credentials.TLSInfo{State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}
 	if leaf := leafOf(state.PeerCertificates); leaf != nil && len(leaf.URIs) == 1 {

@@ -38,10 +38,9 @@ func (s *Source) Client(a Authorizer) *http.Client {
 			if err != nil {
 				return nil, err
 			}
-			c := s.track(raw)
-			t := tls.Client(c, s.clientConfig(a, c))
+			t := s.dialled(raw, a)
 			if err := t.HandshakeContext(ctx); err != nil {
-				return nil, errors.Join(err, closed(c))
+				return nil, errors.Join(err, closed(t.NetConn()))
 			}
 			return t, nil
 		},

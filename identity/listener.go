@@ -34,6 +34,23 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := l.source.track(raw)
-	return tls.Server(c, l.source.serverConfig(l.authorizer, c)), nil
+	return l.source.server(raw, l.authorizer), nil
+}
+
+// server is the server's end of a connection, before its handshake.
+func (s *Source) server(raw net.Conn, a Authorizer, protocols ...string) *tls.Conn {
+	return s.track(raw, func(c *conn) *tls.Conn { return tls.Server(c, speaking(s.serverConfig(a, c), protocols)) })
+}
+
+// dialled is the client's end of a connection, before its handshake.
+func (s *Source) dialled(raw net.Conn, a Authorizer, protocols ...string) *tls.Conn {
+	return s.track(raw, func(c *conn) *tls.Conn { return tls.Client(c, speaking(s.clientConfig(a, c), protocols)) })
+}
+
+// speaking has cfg speak the protocols (ALPN), where there are any.
+func speaking(cfg *tls.Config, protocols []string) *tls.Config {
+	if len(protocols) > 0 {
+		cfg.NextProtos = protocols
+	}
+	return cfg
 }

@@ -218,11 +218,14 @@ func (s *Source) current() (*state, error) {
 	return st, nil
 }
 
-// verify verifies a chain by the bundles of now.
+// verify verifies a chain by the bundles of now. until is when it must be asked again: when the chain ends, or our own SVID.
 func (s *Source) verify(certs []*x509.Certificate) (id spiffeid.ID, until time.Time, err error) {
 	st, err := s.current()
 	if err != nil {
 		return spiffeid.ID{}, time.Time{}, err
 	}
-	return st.verify(certs, s.now())
+	if id, until, err = st.verify(certs, s.now()); err == nil && st.expires.Before(until) {
+		until = st.expires
+	}
+	return id, until, err
 }

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -215,5 +216,87 @@ func TestSilentPeerIsClosed(t *testing.T) {
 		if _, _, err := get(t, client, target); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// halfway lets a client's records through up to its certificate, and never the proof of its key. Of a client of TLS 1.3 the first write is its
+// hello; the second has all that follows.
+type halfway struct {
+	net.Conn
+	writes int
+}
+
+func (h *halfway) Write(b []byte) (int, error) {
+	if h.writes++; h.writes == 1 {
+		return h.Conn.Write(b)
+	}
+	end := 0
+	for end+5 <= len(b) { // records, RFC 8446 §5.1
+		kind := b[end]
+		end += 5 + int(b[end+3])<<8 + int(b[end+4])
+		if kind == 23 {
+			break
+		}
+	}
+	if h.writes == 2 && end <= len(b) {
+		if _, err := h.Conn.Write(b[:end]); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+// A certificate is no secret. Whoever shows one that is allowed, and then does not prove its key, does not keep the connection.
+func TestShownCertificateIsNoHandshake(t *testing.T) {
+	ca, a := newAuthority(t, "td"), newAPI(t)
+	a.serve(t, ca.issue(t, ledger), ca)
+	server, err := identity.Open(t.Context(), identity.Options{Address: a.address, Log: quiet(), HandshakeTimeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	l, err := server.Listen(t.Context(), "127.0.0.1:0", identity.Only(payments))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	srv := &http.Server{Handler: hello(server)} //nolint:gosec // a server that trusts Listen to bound its handshakes
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	raw, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = raw.Close() }()
+	if err := raw.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tls.Client(&halfway{Conn: raw}, rawTLS(ca.issue(t, payments))).HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err) // to a client of TLS 1.3 its own last words end the handshake
+	}
+	if _, err := io.ReadAll(raw); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is still open after 10 s")
+	}
+}
+
+// An identity that has ended holds no connection, though the peer's has not.
+func TestOwnEndEndsConnections(t *testing.T) {
+	ca, sa := newAuthority(t, "td"), newAPI(t)
+	sa.serve(t, ca.issue(t, ledger, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(2 * time.Second) }), ca)
+	server, ended := open(t, sa), make(chan struct{})
+	target := serve(t, server, identity.Only(payments), endless(ended))
+	raw, err := (&tls.Dialer{Config: rawTLS(ca.issue(t, payments))}).DialContext(t.Context(), "tcp", target[len("https://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = raw.Close() }()
+	if err := raw.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(raw, "GET / HTTP/1.1\r\nHost: ledger\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(raw); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the stream is still open after 10 s")
 	}
 }
