@@ -260,7 +260,7 @@ func TestShownCertificateIsNoHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	srv := &http.Server{Handler: hello(server)} //nolint:gosec // a server that trusts Listen to bound its handshakes
+	srv := &http.Server{Handler: hello(server)}
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close(); <-done })
 	raw, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", l.Addr().String())

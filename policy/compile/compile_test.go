@@ -299,6 +299,31 @@ spec:
 	}
 }
 
+// A deny rule for calls is not dodged by another HTTP method, or a slash at the end, that some server takes for the same call; an allow rule
+// lets in calls alone.
+func TestDeniedCalls(t *testing.T) {
+	operation := func(action string) policy.Operation {
+		set, _ := compiled(t, edge{port: 80, listener: "http", rule: "- {}", policy: fmt.Sprintf(`---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: p}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: app}]
+  rules: [{name: r, action: %s, authentication: [anonymous], to: [{grpc: [{service: s.S}, {service: t.T, methods: [Get]}]}]}]
+`, action)}.text())
+		return set.Policies[0].Rules[0].To[0]
+	}
+	service := policy.PathPattern{Segments: []string{"s.S"}, Prefix: true}
+	want := policy.Operation{Methods: []string{"POST"}, Paths: []policy.PathPattern{service, {Segments: []string{"t.T", "Get"}}}}
+	if d := cmp.Diff(want, operation("allow")); d != "" {
+		t.Errorf("allow: %s", d)
+	}
+	want = policy.Operation{Paths: []policy.PathPattern{service, {Segments: []string{"t.T", "Get"}, Prefix: true}}}
+	if d := cmp.Diff(want, operation("deny")); d != "" {
+		t.Errorf("deny: %s", d)
+	}
+}
+
 // Check writes an IPv6 host in one way only: a rule that is written in another must still be about that host.
 func TestRuleHostsAreWrittenAsCheckWritesThem(t *testing.T) {
 	set, _ := compiled(t, `

@@ -10,8 +10,9 @@ import (
 )
 
 // grpcOperation puts the gRPC methods of in into out, as what they are on the wire: POST /service/method (gRPC over HTTP/2, "Path"). false:
-// one of them cannot be read.
-func (c *compiler) grpcOperation(in *v1alpha1.RuleOperation, out *policy.Operation, at place) bool {
+// one of them cannot be read. A deny rule holds for what else some server takes for the call: servers for gRPC alone often look at the path
+// and not at the HTTP method, others run calls for a GET too (Connect), and some pass over a slash at the end.
+func (c *compiler) grpcOperation(in *v1alpha1.RuleOperation, out *policy.Operation, action policy.Action, at place) bool {
 	if len(in.GRPC) == 0 {
 		return true
 	}
@@ -20,8 +21,10 @@ func (c *compiler) grpcOperation(in *v1alpha1.RuleOperation, out *policy.Operati
 		c.errorAt(at, "grpc-operation", "grpc does not go with methods and paths: the operation is not used", "write two operations")
 		return false
 	}
-	out.Methods = []string{http.MethodPost}
-	good := true
+	deny, good := action == policy.Deny, true
+	if !deny {
+		out.Methods = []string{http.MethodPost}
+	}
 	add := func(where place, segments ...string) {
 		for _, s := range segments {
 			if s == "" || strings.ContainsAny(s, "/*%;") || s == "." || s == ".." {
@@ -30,7 +33,7 @@ func (c *compiler) grpcOperation(in *v1alpha1.RuleOperation, out *policy.Operati
 				return
 			}
 		}
-		out.Paths = append(out.Paths, policy.PathPattern{Segments: segments, Prefix: len(segments) == 1})
+		out.Paths = append(out.Paths, policy.PathPattern{Segments: segments, Prefix: deny || len(segments) == 1})
 	}
 	for i := range in.GRPC {
 		g, where := &in.GRPC[i], at.at("grpc[%d]", i)

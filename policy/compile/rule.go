@@ -44,7 +44,7 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 		}
 	}
 	for j := range in.To {
-		op, ok := c.operation(&in.To[j], at.at("to[%d]", j))
+		op, ok := c.operation(&in.To[j], out.Action, at.at("to[%d]", j))
 		if !ok && out.Action == policy.Deny {
 			op.Paths, ok = nil, true // what it was to deny cannot be read: deny every path
 		}
@@ -127,9 +127,9 @@ func (c *compiler) peerID(text string, prefix bool, at place) (policy.Peer, bool
 }
 
 // operation compiles what is called; false: one of its paths cannot be read.
-func (c *compiler) operation(in *v1alpha1.RuleOperation, at place) (policy.Operation, bool) {
+func (c *compiler) operation(in *v1alpha1.RuleOperation, action policy.Action, at place) (policy.Operation, bool) {
 	out := policy.Operation{Methods: append([]string(nil), in.Methods...)}
-	good := c.grpcOperation(in, &out, at)
+	good := c.grpcOperation(in, &out, action, at)
 	for i, p := range in.Paths {
 		pattern, err := pathPattern(p)
 		if err != nil {

@@ -10,14 +10,37 @@ import (
 	"github.com/credence-mesh/credence/policy"
 )
 
-// reading is how a request is compared with a route. The zero value is that of our own proxies: every percent-encoding of the same
-// characters is the same, and one of several values of a header is enough.
-type reading struct {
-	// literal: byte by byte, as control planes do that hand the manifest's text to Envoy.
-	literal bool
-	// joined: several values of a header are one, joined with ",", as older Envoys do.
-	joined bool
+// verdict of a match. Whoever reads a request as our own proxies do takes the first route whose verdict is not no; the readings of other
+// control planes and of older Envoys may go past those that are perhaps.
+type verdict int
+
+// Verdicts, the weaker one first.
+const (
+	// no reading matches.
+	no verdict = iota
+	// foreign: a reading matches, and that of our own proxies does not.
+	foreign
+	// perhaps: ours matches, and another does not.
+	perhaps
+	// yes: every reading matches.
+	yes
+)
+
+// readings makes a verdict of ours and of the other reading.
+func readings(ours, other bool) verdict {
+	switch {
+	case ours && other:
+		return yes
+	case ours:
+		return perhaps
+	case other:
+		return foreign
+	}
+	return no
 }
+
+// and holds where both do. Readings of two things are independent: one of each may be anybody's, so ours holds where both hold for us.
+func (v verdict) and(o verdict) verdict { return min(v, o) }
 
 // matcher is a policy.RouteMatch ready for use.
 type matcher struct {
@@ -92,66 +115,113 @@ func once(text string, chars []char, how func(char) spelling) bool {
 	return len(text) == len(chars) && !slices.ContainsFunc(chars, func(c char) bool { return how(c) != asItself })
 }
 
-// plain: both readings of its path and query are the same.
-func (m *matcher) plain() bool {
-	return (m.regex != nil || m.once) && !slices.ContainsFunc(m.query, func(f field) bool {
-		return f.regex == nil && !once(f.value, plain(f.value), querySpelling)
-	})
+func (m *matcher) matches(r *Request) verdict {
+	if m.method != "" && m.method != r.Method {
+		return no
+	}
+	v := m.pathMatches(r.Path)
+	for i := 0; v != no && i < len(m.headers); i++ {
+		v = v.and(m.headers[i].header(r))
+	}
+	for i := 0; v != no && i < len(m.query); i++ {
+		v = v.and(m.query[i].parameter(r.Query))
+	}
+	return v
 }
 
-func (m *matcher) matches(r *Request, how reading) bool {
-	if m.method != "" && m.method != r.Method || !m.pathMatches(r.Path, how) {
-		return false
-	}
-	for i := range m.headers {
-		if !m.headers[i].header(r, how) {
-			return false
-		}
-	}
-	for i := range m.query {
-		if !m.query[i].parameter(r.Query, how) {
-			return false
-		}
-	}
-	return true
-}
-
-// pathMatches by the words of Gateway API: the whole path, whole segments, or the whole path by an expression.
-func (m *matcher) pathMatches(path string, how reading) bool {
+// pathMatches by the words of Gateway API: the whole path, whole segments, or the whole path by an expression. To us every
+// percent-encoding of the same characters is the same; control planes that hand the manifest's text to Envoy compare it byte by byte.
+func (m *matcher) pathMatches(path string) verdict {
 	if m.kind == policy.PathRegex {
-		return m.regex.MatchString(latin1(path))
+		ok := m.regex.MatchString(latin1(path))
+		return readings(ok, ok)
 	}
 	if m.kind == policy.PathPrefix && m.path == "/" {
-		return strings.HasPrefix(path, "/")
+		ok := strings.HasPrefix(path, "/")
+		return readings(ok, ok)
 	}
-	var rest string
-	var ok bool
-	if how.literal || m.once {
-		rest, ok = strings.CutPrefix(path, m.path)
-	} else {
-		rest, ok = cutSpelled(path, m.chars, pathSpelling)
+	ends := func(rest string, ok bool) bool {
+		return ok && (rest == "" || m.kind == policy.PathPrefix && rest[0] == '/')
 	}
-	return ok && (rest == "" || m.kind == policy.PathPrefix && rest[0] == '/')
+	literal := ends(strings.CutPrefix(path, m.path))
+	if m.once {
+		return readings(literal, literal)
+	}
+	return readings(ends(cutSpelled(path, m.chars, pathSpelling)), literal)
 }
 
-func (f *field) header(r *Request, how reading) bool {
+// one tells whether it holds for one value.
+func (f *field) one(value string) bool {
+	if f.regex != nil {
+		return f.regex.MatchString(latin1(value))
+	}
+	return value == f.value
+}
+
+// header: to us one of several values is enough; older Envoys compare all of them, joined with ",".
+func (f *field) header(r *Request) verdict {
 	if r.Header == nil {
-		return false
+		return no
 	}
-	values := r.Header(f.name)
-	if how.joined && len(values) > 1 {
-		values = []string{strings.Join(values, ",")}
+	values, joined := r.Header(f.name)
+	switch {
+	case len(values) == 0:
+		return no
+	case joined:
+		return f.parts(strings.Join(values, ","))
+	case len(values) == 1:
+		ok := f.one(values[0])
+		return readings(ok, ok)
 	}
-	for _, v := range values {
-		if f.regex != nil && f.regex.MatchString(latin1(v)) || f.regex == nil && v == f.value {
-			return true
+	return readings(slices.ContainsFunc(values, f.one), f.one(strings.Join(values, ",")))
+}
+
+// Limits of what parts tries: an expression reads every run of them.
+const (
+	maxParts  = 16
+	maxJoined = 4096
+)
+
+// parts judges a text that may be one value or several that somebody has joined. Every run of its parts could be one of them: it holds
+// for all readings only where no way to part the text has none for which it holds.
+func (f *field) parts(text string) verdict {
+	if f.regex == nil {
+		if text == f.value && !strings.Contains(text, ",") {
+			return yes
+		}
+		return readings(strings.Contains(","+text+",", ","+f.value+","), false)
+	}
+	parts := strings.Count(text, ",") + 1
+	if parts > maxParts || len(text) > maxJoined {
+		return perhaps
+	}
+	// missed[i]: the text up to its i-th part can be parted so that it holds for none.
+	missed, found := make([]bool, parts+1), false
+	missed[0] = true
+	for i, from := 0, 0; i < parts; i++ {
+		for j, to := i, from; j < parts; j++ {
+			if n := strings.IndexByte(text[to:], ','); n >= 0 {
+				to += n
+			} else {
+				to = len(text)
+			}
+			switch {
+			case f.one(text[from:to]):
+				found = true
+			case missed[i]:
+				missed[j+1] = true
+			}
+			to++
+		}
+		if n := strings.IndexByte(text[from:], ','); n >= 0 {
+			from += n + 1
 		}
 	}
-	return false
+	return readings(found, !missed[parts])
 }
 
 // parameter looks at the first parameter of the name, as Envoy does; names are compared as sent.
-func (f *field) parameter(query string, how reading) bool {
+func (f *field) parameter(query string) verdict {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
@@ -159,16 +229,14 @@ func (f *field) parameter(query string, how reading) bool {
 		if name != f.name {
 			continue
 		}
-		switch {
-		case f.regex != nil:
-			return f.regex.MatchString(latin1(value))
-		case how.literal:
-			return value == f.value
+		if f.regex != nil {
+			ok := f.one(value)
+			return readings(ok, ok)
 		}
 		rest, ok := cutSpelled(value, plain(f.value), querySpelling)
-		return ok && rest == ""
+		return readings(ok && rest == "", f.one(value))
 	}
-	return false
+	return no
 }
 
 // latin1 makes one rune of every byte: Envoy's expressions read bytes.

@@ -56,14 +56,13 @@ func get(text string, headers ...string) *route.Request {
 	method, rest, _ := strings.Cut(text, " ")
 	target, query, _ := strings.Cut(rest, "?")
 	host, path, _ := strings.Cut(target, "/")
-	return &route.Request{Method: method, Host: host, Path: "/" + path, Query: query, Header: func(name string) []string {
-		var values []string
+	return &route.Request{Method: method, Host: host, Path: "/" + path, Query: query, Header: func(name string) (values []string, joined bool) {
 		for _, h := range headers {
 			if key, value, _ := strings.Cut(h, ": "); key == name {
 				values = append(values, value)
 			}
 		}
-		return values
+		return values, false
 	}}
 }
 

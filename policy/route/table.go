@@ -15,9 +15,9 @@ type Request struct {
 	Host string
 	// Path is as the proxy sends it on: normalised, percent-encoded, without query. Query is what follows the first '?', untouched.
 	Path, Query string
-	// Header gives the values of a header by its lower-case name, one for each time that it is there, or that it could be there: of
-	// values that somebody has joined with "," their parts. Nil: there are none.
-	Header func(name string) []string
+	// Header gives the values of a header by its lower-case name, one for each time that it is there. Joined: somebody has joined values
+	// with ",", and nobody can tell any more which commas part two. Nil: there are none.
+	Header func(name string) (values []string, joined bool)
 	// Section is the name of the listener that the request came in by; empty: it is not known.
 	Section string
 }
@@ -48,6 +48,9 @@ type Table struct {
 
 // listener is one socket: its sections share it and are told apart by host alone.
 type listener struct {
+	// apart are the sections of an HTTPS listener, each as if it were alone: a client may ask for a host of one of them on a connection that
+	// its SNI has led to another, and not every control plane keeps that apart.
+	apart []listener
 	exact map[string]*host
 	// wild are "*.example.com" by their length, longest first; any is "*".
 	wild []*host
@@ -59,8 +62,6 @@ type host struct {
 	suffix  string
 	section string
 	routes  []candidate
-	// plain: every route is written the one way in which it can be spelled.
-	plain bool
 }
 
 type candidate struct {
@@ -73,32 +74,36 @@ type candidate struct {
 func New(g *policy.Gateway) *Table {
 	t := &Table{sections: map[string]bool{}}
 	for i := range g.Listeners {
-		t.listeners = append(t.listeners, newListener(&g.Listeners[i]))
-		for j := range g.Listeners[i].Sections {
-			t.sections[g.Listeners[i].Sections[j].Name] = true
+		sections := g.Listeners[i].Sections
+		l := newListener(sections)
+		for j := range sections {
+			t.sections[sections[j].Name] = true
+			if g.Listeners[i].Protocol != policy.HTTP {
+				l.apart = append(l.apart, newListener(sections[j:j+1]))
+			}
 		}
+		t.listeners = append(t.listeners, l)
 	}
 	return t
 }
 
 // newListener gathers the virtual hosts of all sections. A section without routes for its own hostname still answers for it (404): the
 // host must not fall to a section with a wider one.
-func newListener(l *policy.Listener) listener {
+func newListener(sections []policy.Section) listener {
 	out := listener{exact: map[string]*host{}}
-	for i := range l.Sections {
-		s := &l.Sections[i]
+	for i := range sections {
+		s := &sections[i]
 		for j := range s.VirtualHosts {
 			vh := &s.VirtualHosts[j]
-			h := &host{section: s.Name, routes: make([]candidate, len(vh.Routes)), plain: true}
+			h := &host{section: s.Name, routes: make([]candidate, len(vh.Routes))}
 			for k := range vh.Routes {
 				h.routes[k] = candidate{&vh.Routes[k], newMatcher(&vh.Routes[k].Match)}
-				h.plain = h.plain && h.routes[k].plain()
 			}
 			out.add(vh.Host, h)
 		}
 	}
-	for i := range l.Sections {
-		if s := &l.Sections[i]; s.Hostname != "" {
+	for i := range sections {
+		if s := &sections[i]; s.Hostname != "" {
 			out.add(s.Hostname, &host{section: s.Name})
 		}
 	}
@@ -157,7 +162,7 @@ func (t *Table) Find(r *Request) (*policy.Route, Outcome) {
 		}
 		route, clear := h.find(r)
 		switch {
-		case !clear:
+		case !clear, r.Section == "" && t.listeners[i].crossed(h, route, r):
 			return nil, Ambiguous
 		case outcome == NoHost:
 			found, outcome = route, Found
@@ -171,43 +176,49 @@ func (t *Table) Find(r *Request) (*policy.Route, Outcome) {
 	return found, outcome
 }
 
-// find is the first route that matches, or nil, as our own proxies read. The other readings are those of other control planes and of
-// older Envoys: clear is false where one of them leads to a route with other access. One that leads to none forwards nothing.
-func (h *host) find(r *Request) (found *policy.Route, clear bool) {
-	several, asked := false, *r
-	if r.Header != nil {
-		asked.Header = func(name string) []string {
-			values := r.Header(name)
-			several = several || len(values) > 1
-			return values
+// crossed: on a connection to another section of the listener than that of h, the request could take a route with other access than found.
+func (l *listener) crossed(h *host, found *policy.Route, r *Request) bool {
+	if found == nil {
+		return false // and is refused
+	}
+	for i := range l.apart {
+		o := l.apart[i].host(r.Host)
+		if o == nil || o.section == h.section {
+			continue
+		}
+		if route, clear := o.find(r); !clear || route != nil && !sameAccess(found, route) {
+			return true
 		}
 	}
-	found, broken := h.first(&asked, reading{})
-	if broken || found == nil {
-		return nil, !broken
-	}
-	differs := func(how reading) bool {
-		other, _ := h.first(r, how)
-		return other != nil && !sameAccess(found, other)
-	}
-	if !h.plain && differs(reading{literal: true}) || several && differs(reading{joined: true}) {
-		return nil, false
-	}
-	return found, true
+	return false
 }
 
-// first route that matches; broken: a route before it can't be matched at all.
-func (h *host) first(r *Request, how reading) (found *policy.Route, broken bool) {
+// find is the first route that matches, or nil, as our own proxies read. clear is false where another reading leads to a route with
+// other access. One that leads to none forwards nothing.
+func (h *host) find(r *Request) (found *policy.Route, clear bool) {
+	var others []*policy.Route
 	for i := range h.routes {
 		c := &h.routes[i]
 		if c.err != nil {
-			return nil, true
+			return nil, false
 		}
-		if c.matches(r, how) {
-			return c.Route, false
+		v := c.matches(r)
+		if v == no {
+			continue
+		}
+		if found == nil && v != foreign {
+			found = c.Route
+		} else {
+			others = append(others, c.Route)
+		}
+		if v == yes {
+			break
 		}
 	}
-	return nil, false
+	if found == nil {
+		return nil, true
+	}
+	return found, !slices.ContainsFunc(others, func(o *policy.Route) bool { return !sameAccess(found, o) })
 }
 
 func sameAccess(a, b *policy.Route) bool {
