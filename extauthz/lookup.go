@@ -79,6 +79,11 @@ func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *che
 		c.outcome = outcome{kind: k, reason: reason}
 		return nil, false
 	}
+	// Envoys that normalise leave no such thing. Of one that does not, the route "/a" is not that of "/%61", which the server behind takes
+	// for the same.
+	if escapesUnreserved(t.path) {
+		return refuse(badRequest, reasonPathEncoding)
+	}
 	http := a.GetRequest().GetHttp()
 	h := headers{http: http}
 	found, outcome := st.router.table.Find(&route.Request{
@@ -113,6 +118,23 @@ func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *che
 	return verifier, true
 }
 
+// escapesUnreserved: a character that needs no percent-encoding has one (RFC 3986 §2.3). The path has been parsed.
+func escapesUnreserved(path string) bool {
+	for {
+		_, after, ok := strings.Cut(path, "%")
+		if !ok || len(after) < 2 {
+			return false
+		}
+		hi, _ := unhex(after[0])
+		lo, _ := unhex(after[1])
+		c := hi<<4 | lo
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			return true
+		}
+		path = after[2:]
+	}
+}
+
 // headers are those of a Check, in either form that Envoy has for them: header_map with the bytes that were sent, or a map whose
 // values are joined and have '!' for what is not UTF-8.
 type headers struct {
@@ -122,10 +144,10 @@ type headers struct {
 	ambiguous bool
 }
 
-// get gives the values of a header by its lower-case name.
-func (h *headers) get(name string) []string {
+// get gives the values of a header by its lower-case name, for route.Request.
+func (h *headers) get(name string) (values []string, isJoined bool) {
 	if name == "host" || name == ":authority" {
-		return []string{h.http.GetHost()}
+		return []string{h.http.GetHost()}, false
 	}
 	if h.byName == nil {
 		h.byName = make(map[string][]string, len(h.http.GetHeaderMap().GetHeaders()))
@@ -138,13 +160,16 @@ func (h *headers) get(name string) []string {
 			h.byName[key] = append(h.byName[key], value)
 		}
 	}
-	values := h.byName[name]
+	values = h.byName[name]
 	joined, ok := h.http.GetHeaders()[name]
 	switch {
 	case !ok:
-		return values
+		return values, false
 	case len(values) > 0 && strings.Join(values, ",") != joined, strings.Contains(joined, "!"):
 		h.ambiguous = true
 	}
-	return strings.Split(joined, ",")
+	if len(values) > 0 {
+		return values, false
+	}
+	return []string{joined}, true
 }

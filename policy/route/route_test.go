@@ -209,6 +209,90 @@ func TestReadingsThatDiffer(t *testing.T) {
 	}
 }
 
+// TestReadingsMix: each of two things that read two ways may be read in either way.
+func TestReadingsMix(t *testing.T) {
+	at := exact("at", "/a@b")
+	one := with(prefix("one", "/"), func(r *policy.Route) { r.Match.Headers = []policy.NameValue{{Name: "x-v", Value: "1"}} })
+	one.Access = at.Access
+	tb := table(listener(80, section("a", "", vhost("*", at, one, prefix("all", "/")))))
+	if got := find(tb, get("GET h/a%40b", "x-v: 1", "x-v: 2")); got != (answer{"", route.Ambiguous}) {
+		t.Errorf("byte by byte and joined it is the third: %v", got)
+	}
+}
+
+// TestHeadersThatSomebodyJoined: which commas part two values cannot be told, so every run of parts may have been one.
+func TestHeadersThatSomebodyJoined(t *testing.T) {
+	value := func(id string, v policy.NameValue) policy.Route {
+		return with(prefix(id, "/"), func(r *policy.Route) { r.Match.Headers = []policy.NameValue{v} })
+	}
+	regex := func(id string, v policy.NameValue) policy.Route {
+		return with(prefix(id, "/"), func(r *policy.Route) { r.Match.HeaderRegex = []policy.NameValue{v} })
+	}
+	tb := table(listener(80, section("a", "", vhost("*",
+		value("two", policy.NameValue{Name: "x-two", Value: "a,b"}), value("one", policy.NameValue{Name: "x-one", Value: "a"}),
+		regex("run", policy.NameValue{Name: "x-run", Value: "a.*b"}), regex("dot", policy.NameValue{Name: "x-dot", Value: ".*x.*|y"}),
+		regex("any", policy.NameValue{Name: "x-any", Value: ".*"}), prefix("all", "/")))))
+	ambiguous := answer{"", route.Ambiguous}
+	for _, c := range []struct {
+		name, value string
+		want        answer
+	}{
+		{"x-two", "a,b", ambiguous}, {"x-two", "a,b,c", ambiguous}, {"x-two", "c,a,b", ambiguous}, {"x-two", "a", answer{"all", route.Found}},
+		{"x-two", "a,c,b", answer{"all", route.Found}}, {"x-two", "ca,b", answer{"all", route.Found}},
+		{"x-one", "a", answer{"one", route.Found}}, {"x-one", "a,b", ambiguous}, {"x-one", "b", answer{"all", route.Found}},
+		{"x-run", "ab", answer{"run", route.Found}}, {"x-run", "a,b", ambiguous}, {"x-run", "c,a,b,c", ambiguous}, {"x-run", "c,b", answer{"all", route.Found}},
+		{"x-dot", "x", answer{"dot", route.Found}}, {"x-dot", "x,y", answer{"dot", route.Found}}, {"x-dot", "x,z", answer{"dot", route.Found}},
+		{"x-dot", "y,y", ambiguous},
+		{"x-any", "a,b,c", answer{"any", route.Found}}, {"x-any", strings.Repeat(",", 60000), ambiguous}, {"x-dot", strings.Repeat("z", 60000), ambiguous},
+	} {
+		r := get("GET h/")
+		r.Header = func(name string) ([]string, bool) {
+			if name != c.name {
+				return nil, false
+			}
+			return []string{c.value}, true
+		}
+		if got := find(tb, r); got != c.want {
+			t.Errorf("%s: %.40s: %v, want %v", c.name, c.value, got, c.want)
+		}
+	}
+}
+
+// TestSectionsOfHTTPS: SNI leads a connection to a section, and a client may ask there for a host of another one.
+func TestSectionsOfHTTPS(t *testing.T) {
+	https := func(sections ...policy.Section) policy.Listener {
+		l := listener(443, sections...)
+		l.Protocol = policy.HTTPS
+		return l
+	}
+	wide := section("wide", "*.test", vhost("*.test", prefix("wide", "/"), exact("never", "/x")))
+	elsewhere := section("wide", "*.test", vhost("a.test", prefix("a", "/")))
+	some := section("wide", "*.test", vhost("*.test", exact("some", "/some")))
+	b := section("b", "b.test", vhost("b.test", prefix("b", "/")))
+	same := section("b", "b.test", vhost("b.test", with(prefix("b", "/"), func(r *policy.Route) { r.Access = access("wide") })))
+	in := func(r *route.Request, section string) *route.Request { r.Section = section; return r }
+	for _, c := range []struct {
+		what  string
+		table *route.Table
+		req   *route.Request
+		want  answer
+	}{
+		{"a wider section has a route too", table(https(wide, b)), get("GET b.test/"), answer{"", route.Ambiguous}},
+		{"of the same access", table(https(wide, same)), get("GET b.test/"), answer{"b", route.Found}},
+		{"and the section is named", table(https(wide, b)), in(get("GET b.test/"), "b"), answer{"b", route.Found}},
+		{"and the other one is named", table(https(wide, b)), in(get("GET b.test/"), "wide"), answer{"", route.NoHost}},
+		{"a host of the wider one", table(https(wide, b)), get("GET c.test/"), answer{"wide", route.Found}},
+		{"none for this host", table(https(elsewhere, b)), get("GET b.test/"), answer{"b", route.Found}},
+		{"none for this path", table(https(some, b)), get("GET b.test/"), answer{"b", route.Found}},
+		{"one for this path", table(https(some, b)), get("GET b.test/some"), answer{"", route.Ambiguous}},
+		{"in clear text there is no SNI", table(listener(80, wide, b)), get("GET b.test/"), answer{"b", route.Found}},
+	} {
+		if got := find(c.table, c.req); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
 // TestListenersMustAgree: a Check does not say by which listener a request came in.
 func TestListenersMustAgree(t *testing.T) {
 	shop := vhost("shop.test", prefix("clear", "/"))

@@ -213,14 +213,13 @@ func generateRequest(r *rand.Rand, kept bool) lookupRequest {
 }
 
 func (q lookupRequest) request() *route.Request {
-	return &route.Request{Method: q.method, Host: q.host, Path: q.path, Query: q.query, Header: func(name string) []string {
-		var values []string
+	return &route.Request{Method: q.method, Host: q.host, Path: q.path, Query: q.query, Header: func(name string) (values []string, joined bool) {
 		for _, h := range q.headers {
 			if h[0] == name {
 				values = append(values, h[1])
 			}
 		}
-		return values
+		return values, false
 	}}
 }
 
