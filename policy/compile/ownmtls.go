@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -47,13 +48,29 @@ func (c *compiler) ownAccess(w *workload, p *policy.Port) policy.Access {
 				"remove this target, or name by sectionName a port that the sidecar serves; or set mtls: sidecar at the port")
 		}
 	}
+	i := slices.IndexFunc(w.value.Spec.Ports, func(in v1alpha1.WorkloadPort) bool { return in.Port == int32(p.Port) })
+	at := place{w.obj, fmt.Sprintf("spec.ports[%d].mtls", i)}
+	if why := c.unenforcedDenial(w, p); why != "" {
+		c.errorAt(at, "policy-not-enforced", fmt.Sprintf("port %s of %s is not denied although %s: %s", p.Name, w.obj.Key, why, ownDecides),
+			"repair the policy; until then the code of the application is all that guards this port")
+	}
 	if mesh := c.attached.byTarget[target{kind: policy.MeshLevel, name: policy.Name{Name: c.mesh.name.Name}}]; len(mesh) > 0 {
-		i := slices.IndexFunc(w.value.Spec.Ports, func(in v1alpha1.WorkloadPort) bool { return in.Port == int32(p.Port) })
-		c.warnAt(place{w.obj, fmt.Sprintf("spec.ports[%d].mtls", i)}, "mesh-policy-not-enforced",
+		c.warnAt(at, "mesh-policy-not-enforced",
 			fmt.Sprintf("%s and all other policies of the Mesh do not reach port %s of %s: %s", mesh[0].obj.Key, p.Name, w.obj.Key, ownDecides),
 			"the code of the application must hold what they say")
 	}
 	return policy.Access{Levels: []policy.Level{}, Denied: ownDecides}
+}
+
+// unenforcedDenial is why a port would be denied for the sake of a policy that cannot be read or placed, if a proxy stood before it.
+func (c *compiler) unenforcedDenial(w *workload, p *policy.Port) string {
+	at := &c.attached
+	return cmp.Or(
+		at.deniedMesh, at.deniedNamespace[w.name.Namespace],
+		at.deniedTarget[target{kind: policy.MeshLevel, name: policy.Name{Name: c.mesh.name.Name}}],
+		at.deniedTarget[target{kind: policy.WorkloadLevel, name: w.name}],
+		at.deniedTarget[target{kind: policy.WorkloadLevel, name: w.name, section: p.Name}],
+	)
 }
 
 // targetIndex is the first targetRef of a that leads to t.
