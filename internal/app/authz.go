@@ -217,6 +217,9 @@ func (a *authz) serveChecks(ctx context.Context, g *errgroup.Group) error {
 		if err != nil {
 			return err
 		}
+		if a.opts.Socket.exposed() {
+			a.log.Warn("while credence is away, another user can put a socket in the place of ours, and proxies will believe it: choose a directory that only its owner may write", "socket", a.opts.Socket.Path)
+		}
 		add(l, grpc.Creds(newUnixCallers(a.opts.Socket.UIDs)))
 	}
 	if a.opts.Address != "" {

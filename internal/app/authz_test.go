@@ -355,6 +355,12 @@ func TestAuthzSockets(t *testing.T) {
 			must(t, errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777)))
 			return filepath.Join(open, "s")
 		}, "others may write the directory"},
+		"a socket that is of another kind, and in use": {func(dir string) string {
+			l, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "unixgram", filepath.Join(dir, "log.sock"))
+			must(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+			return filepath.Join(dir, "log.sock")
+		}, "another process listens"},
 		"a long path": {func(dir string) string { return filepath.Join(dir, strings.Repeat("x", 120)) }, "at most 107"},
 	} {
 		_, err := startAuthz(t, func(o *app.AuthzOptions) { o.Socket.Path = c.make(filepath.Dir(o.StateDir)) })

@@ -21,7 +21,8 @@ import (
 
 // UnixOptions of a unix socket.
 type UnixOptions struct {
-	// Path of the socket; its directory must be one that no other user may write, or sticky.
+	// Path of the socket; its directory must be one that no other user may write, or sticky. In a sticky one another user can put a socket
+	// of their own there while we are away, and proxies would believe it.
 	Path string
 	// Mode of the socket; 0: 0600, or 0666 where UIDs names others, because then their uid is the guard.
 	Mode os.FileMode
@@ -57,8 +58,11 @@ func (o UnixOptions) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("the socket %s: %w", path, err)
 	case old.Mode().Type() != os.ModeSocket:
 		return nil, fmt.Errorf("%s is there and is no socket: choose another path", path)
-	case reach(path) == nil:
-		return nil, fmt.Errorf("another process listens on the socket %s: end it, or choose another path", path)
+	default:
+		// One that is too busy to answer, or lets nobody in, is no dead one.
+		if err := reach(path); !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, errors.Join(fmt.Errorf("another process listens on the socket %s: end it, or choose another path", path), err)
+		}
 	}
 	mode := o.Mode
 	if mode == 0 {
@@ -68,6 +72,12 @@ func (o UnixOptions) listen(ctx context.Context) (net.Listener, error) {
 		}
 	}
 	return listenUnix(ctx, path, mode, nil)
+}
+
+// exposed: others may make files beside the socket (a sticky directory, such as /tmp).
+func (o UnixOptions) exposed() bool {
+	dir, err := os.Stat(filepath.Dir(o.Path))
+	return err != nil || dir.Mode().Perm()&0o022 != 0
 }
 
 // caller is who is on the other end of a connection whose handshake has let it in.
