@@ -139,6 +139,11 @@ func canonical(http *authv3.AttributeContext_HttpRequest, rules policy.PathRules
 		return refuse(reasonMethod)
 	}
 	c.method = http.GetMethod()
+	// A WebSocket begins with GET (RFC 6455 §4.1). Envoy opens one for any method, and over HTTP/2, between proxies of ours, it becomes the
+	// GET that it should have been: the application would serve another method than the one that is judged here.
+	if c.method != "GET" && opensWebSocket(http) {
+		return refuse(reasonUpgrade)
+	}
 	host, valid := parseHost(http.GetHost())
 	if !valid {
 		return refuse(reasonHost)

@@ -34,7 +34,7 @@ var (
 	errUTF8 = errors.New("check request: a string is not UTF-8")
 )
 
-// DecodeCheckRequest reads into req what a Check looks at: method, path, host, protocol, the Authorization headers, a Content-Type of gRPC, the peer's principal and
+// DecodeCheckRequest reads into req what a Check looks at: method, path, host, protocol, the Authorization headers, a Content-Type of gRPC, Upgrade, the peer's principal and
 // certificate, and the route id. Everything else is skipped without being looked into. For those fields it does what proto.Unmarshal does:
 // messages merge, the last scalar counts, strings must be UTF-8; only raw_value of a header is given as its value, whatever its
 // bytes. data is not kept.
@@ -231,6 +231,8 @@ func wanted(key, value string) bool {
 		return strings.EqualFold(key, authorization)
 	case len(contentType):
 		return strings.EqualFold(key, contentType) && isRPC(value)
+	case len(upgradeHeader):
+		return strings.EqualFold(key, upgradeHeader)
 	}
 	return false
 }

@@ -11,6 +11,7 @@ import (
 const (
 	reasonVersion      = "http_version"
 	reasonMethod       = "method_invalid"
+	reasonUpgrade      = "upgrade_method"
 	reasonHost         = "host_invalid"
 	reasonPath         = "path_invalid"
 	reasonPathDots     = "path_dot_segment"
