@@ -96,7 +96,7 @@ func (c *compiler) gatewaySettings(g *gateway) {
 	c.errorAt(at, "invalid-parameters", g.denied, hint)
 }
 
-// lintSettings tells of settings that nobody has, and of paths that a gateway lets through and the sidecar behind it does not.
+// lintSettings tells of settings that nobody has, and of paths that a gateway keeps and the sidecar behind it does not.
 func (c *compiler) lintSettings() {
 	for _, it := range c.settings {
 		if !c.settingsByName[it.name].used {
@@ -127,12 +127,12 @@ func (c *compiler) lintPathRules(out *policy.Gateway) {
 		at := place{g.obj, "spec.infrastructure.parametersRef"}
 		hint := fmt.Sprintf("set paths of port %s of Workload %s too", p.Name, b.Workload)
 		if rules.KeepEscapedSlashes && !p.Paths.KeepEscapedSlashes {
-			c.warnAt(at, "paths-refused-behind", fmt.Sprintf("%s keeps escaped slashes, and the sidecar of Workload %s answers them with 400 on port %s",
-				g.obj.Key, b.Workload, p.Name), hint)
+			c.warnAt(at, "paths-refused-behind", fmt.Sprintf("%s keeps escaped slashes, and port %s of Workload %s does not: routes to it answer them with 400",
+				g.obj.Key, p.Name, b.Workload), hint)
 		}
 		if rules.KeepEmptySegments && !p.Paths.KeepEmptySegments {
-			c.warnAt(at, "paths-changed-behind", fmt.Sprintf("%s leaves \"//\" as it is, and the sidecar of Workload %s merges slashes on port %s",
-				g.obj.Key, b.Workload, p.Name), hint)
+			c.warnAt(at, "paths-refused-behind", fmt.Sprintf("%s leaves \"//\" as it is, and port %s of Workload %s does not: routes to it answer such paths with 400",
+				g.obj.Key, p.Name, b.Workload), hint)
 		}
 	}
 }

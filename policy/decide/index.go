@@ -60,8 +60,9 @@ func NewIndex(set *policy.Set) *Index {
 	for i := range set.Policies {
 		ix.policies[set.Policies[i].Name] = &set.Policies[i]
 	}
+	behind := pathsBehind(set)
 	for i := range set.Gateways {
-		ix.addGateway(cache, &set.Gateways[i])
+		ix.addGateway(cache, &set.Gateways[i], behind)
 	}
 	for i := range set.Workloads {
 		w := &set.Workloads[i]
@@ -76,7 +77,7 @@ func NewIndex(set *policy.Set) *Index {
 	return ix
 }
 
-func (ix *Index) addGateway(cache map[string]*level, g *policy.Gateway) {
+func (ix *Index) addGateway(cache map[string]*level, g *policy.Gateway, behind map[backend]policy.PathRules) {
 	proxy := policy.GatewayID(g.Name)
 	for i := range g.Listeners {
 		for j := range g.Listeners[i].Sections {
@@ -85,7 +86,7 @@ func (ix *Index) addGateway(cache map[string]*level, g *policy.Gateway) {
 				for l := range hosts[k].Routes {
 					r := &hosts[k].Routes[l]
 					origin := strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Origin.Kind, r.Origin.Name, r.Origin.Rule))
-					ix.add(cache, &Route{id: r.ID, proxy: proxy, origin: origin, access: &r.Access, paths: g.Settings.Paths})
+					ix.add(cache, &Route{id: r.ID, proxy: proxy, origin: origin, access: &r.Access, paths: routePaths(g, r, behind)})
 				}
 			}
 		}
