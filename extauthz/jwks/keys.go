@@ -14,8 +14,8 @@ import (
 
 // Options of Keys. The zero value works.
 type Options struct {
-	// Development gives the JWK Set of the development issuer that runs in this process at issuerURL, false: none does. Nil: none.
-	Development func(issuerURL string) (jwks []byte, ok bool)
+	// Development gives the JWK Set of the development issuer that runs in this process at issuerURL, or says why none does. Nil: none.
+	Development func(issuerURL string) (jwks []byte, err error)
 	// Dir keeps the last good document of each issuer of the network, so that a start without the issuer has keys. It is made where it is
 	// absent, mode 0700. Empty: nothing is kept.
 	Dir string

@@ -57,8 +57,11 @@ func has(s *jwks.Source, kid string) bool { _, ok := s.Set().Lookup(kid, "ES256"
 func ecSet(kid string) []byte { return document(keys().p256.with("kid", kid)) }
 
 func TestInlineAndDevelopment(t *testing.T) {
-	k := jwks.New(jwks.Options{Log: quiet, Development: func(url string) ([]byte, bool) {
-		return ecSet("dev"), url == "http://127.0.0.1:7080"
+	k := jwks.New(jwks.Options{Log: quiet, Development: func(url string) ([]byte, error) {
+		if url != "http://127.0.0.1:7080" {
+			return nil, errors.New("another")
+		}
+		return ecSet("dev"), nil
 	}})
 	if s := publish(t, k, policy.KeySource{Inline: string(ecSet("inline"))}); !has(s, "inline") {
 		t.Error("inline key is not found")

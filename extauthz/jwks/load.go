@@ -21,15 +21,11 @@ func (k *Keys) loadLocal(s *Source) {
 		k.loadFile(s)
 	case s.from.Development:
 		var raw []byte
-		ok := false
+		err := errors.New("no development issuer runs in this process")
 		if k.opts.Development != nil {
-			raw, ok = k.opts.Development(s.issuer())
+			raw, err = k.opts.Development(s.issuer())
 		}
-		if !ok {
-			k.fail(s, errors.New("no development issuer runs at this address"))
-			return
-		}
-		k.settle(s, raw, nil)
+		k.settle(s, raw, err)
 	case s.remote(): // Run fetches it
 	default:
 		k.fail(s, errors.New("the issuer has no key source"))

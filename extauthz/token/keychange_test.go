@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -22,8 +23,13 @@ func TestRow13KeysChangeUnderTheCache(t *testing.T) {
 	conf.Keys = policy.KeySource{Development: true}
 	current := with
 	ks := jwks.New(jwks.Options{
-		Log:         slog.New(slog.DiscardHandler),
-		Development: func(string) ([]byte, bool) { return []byte(current), current != "" },
+		Log: slog.New(slog.DiscardHandler),
+		Development: func(string) ([]byte, error) {
+			if current == "" {
+				return nil, errors.New("gone")
+			}
+			return []byte(current), nil
+		},
 	})
 	v, err := token.New(token.Options{Keys: ks, Now: func() time.Time { return now }})
 	if err != nil {

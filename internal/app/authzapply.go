@@ -142,7 +142,7 @@ func (a *authz) notReady() []string {
 	case c.set == nil:
 		return []string{"the manifests have not been read yet"}
 	}
-	out := a.issuers.problems()
+	var out []string
 	if _, err := chooseGateway(c.set, a.opts.Gateway); err != nil {
 		out = append(out, fmt.Sprint(err))
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -85,15 +86,17 @@ func (d *devIssuers) start(ctx context.Context, g *errgroup.Group, issuerURL str
 	return nil
 }
 
-// JWKS is the key set of the development issuer at issuerURL, for extauthz/jwks.
-func (d *devIssuers) JWKS(issuerURL string) ([]byte, bool) {
+// JWKS is the key set of the development issuer at issuerURL, for extauthz/jwks, or why it doesn't run.
+func (d *devIssuers) JWKS(issuerURL string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	iss, ok := d.running[issuerURL]
-	if !ok {
-		return nil, false
+	if iss := d.running[issuerURL]; iss != nil {
+		return iss.JWKS(), nil
 	}
-	return iss.JWKS(), true
+	if why := d.failed[issuerURL]; why != "" {
+		return nil, errors.New(strings.TrimSpace(why))
+	}
+	return nil, errors.New("no development issuer runs at this address")
 }
 
 func (d *devIssuers) first() string {
@@ -103,17 +106,4 @@ func (d *devIssuers) first() string {
 		return ""
 	}
 	return d.urls[0]
-}
-
-// problems are the issuers that are named and don't run.
-func (d *devIssuers) problems() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []string
-	for _, u := range d.urls {
-		if why := d.failed[u]; why != "" {
-			out = append(out, "issuer "+u+": "+strings.TrimSpace(why))
-		}
-	}
-	return out
 }

@@ -179,7 +179,6 @@ func (a *app) notReady() []string {
 			out = append(out, fmt.Sprintf("proxy %s has not taken its configuration yet", id))
 		}
 	}
-	out = append(out, a.issuers.problems()...)
 	for n, e := range a.certificates.Errors() {
 		if _, _, err := a.certificates.Pair(n); err != nil {
 			out = append(out, fmt.Sprintf("certificate %s: %s", n, e))

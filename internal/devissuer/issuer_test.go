@@ -40,8 +40,13 @@ func verify(t *testing.T, i *devissuer.Issuer, raw string) (*decide.User, error)
 	t.Helper()
 	name := policy.Name{Namespace: "default", Name: "dev"}
 	keys := jwks.New(jwks.Options{
-		Log:         slog.New(slog.DiscardHandler),
-		Development: func(u string) ([]byte, bool) { return i.JWKS(), u == i.URL() },
+		Log: slog.New(slog.DiscardHandler),
+		Development: func(u string) ([]byte, error) {
+			if u != i.URL() {
+				return nil, errors.New("another issuer")
+			}
+			return i.JWKS(), nil
+		},
 	})
 	v, err := token.New(token.Options{Keys: keys})
 	if err != nil {

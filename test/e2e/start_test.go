@@ -163,7 +163,7 @@ func TestDamagedIssuerKeyIsNamedAndKept(t *testing.T) {
 	key := filepath.Join(app.DevIssuerDir(filepath.Join(work, "state"), url), "dev-issuer.key")
 	damage(t, key, "what")
 	e := testenv.New(t, testenv.Options{Work: work})
-	want := []string{"issuer " + url + ": key " + key + " is not a P-256 key in PKCS #8 PEM: move it away so that a new one is made"}
+	want := []string{"issuer default/dev has no keys yet: key " + key + " is not a P-256 key in PKCS #8 PEM: move it away so that a new one is made"}
 	e.Await("readiness to name the key alone", func() string {
 		if _, err := os.Stat(filepath.Join(e.Run, "admin", "admin.sock")); err != nil {
 			return err.Error()
