@@ -241,9 +241,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return errors.New("a redirect away from https")
 	case !upgrade && authorityOf(req.URL) != authorityOf(last):
 		return errors.New("a redirect to another port")
+	case req.URL.User != nil:
+		return errors.New("a redirect with a user")
 	}
-	if upgrade {
-		// It is meant for the configured port alone.
+	if authorityOf(req.URL) != authorityOf(via[0].URL) {
+		// It is meant for the configured port alone. The client gives it to every request of the host anew.
 		req.Header.Del("Authorization")
 	}
 	return nil

@@ -90,22 +90,28 @@ func (f *fetcher) restoreClock() {
 	if l == nil || !l.restored {
 		return
 	}
-	f.write(l)
+	f.lastSaved = l.raw
+	_ = f.write(l)
 }
 
 // save writes the last good document, unless the disk knows it and heard not long ago.
 func (f *fetcher) save() {
 	l := f.source.current.Load()
-	if f.lastSaved != nil && bytes.Equal(f.lastSaved, l.raw) && l.at.Sub(f.saved) < min(saveEvery, f.source.maxStale/10) {
+	known := f.lastSaved != nil && bytes.Equal(f.lastSaved, l.raw)
+	if known && l.at.Sub(f.saved) < min(saveEvery, f.source.maxStale/10) {
 		return
 	}
-	f.write(l)
+	if !f.write(l) && !known {
+		// What is there may hold a key that the issuer has taken back. A full disk does not keep it from being removed.
+		_ = os.Remove(f.keys.savedPath(f.source))
+	}
 }
 
-func (f *fetcher) write(l *loaded) {
+// write tells whether the file is l now.
+func (f *fetcher) write(l *loaded) bool {
 	k := f.keys
 	if k.opts.Dir == "" {
-		return
+		return true
 	}
 	text, err := json.Marshal(saved{
 		Format: diskFormat, Identity: hex.EncodeToString(f.source.identity[:]), Fetched: l.at, Named: l.named, Sum: sum(l.raw),
@@ -119,9 +125,10 @@ func (f *fetcher) write(l *loaded) {
 	}
 	if err != nil {
 		k.opts.Log.Warn("keys of issuer can't be saved: a restart without the issuer will not have them", "issuer", f.source.name.String(), "err", err.Error())
-		return
+		return false
 	}
 	f.saved, f.lastSaved = l.at, l.raw
+	return true
 }
 
 // prune removes files of issuers that are gone for long. Only what has the form of our names is touched.

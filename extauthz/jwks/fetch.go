@@ -139,6 +139,7 @@ func (f *fetcher) once(ctx context.Context) (time.Duration, error) {
 	}
 	resp, err := f.client.get(ctx, at, acceptKeys, etag)
 	if err != nil {
+		f.etag = "" // it may be what the server does not bear
 		f.found.doubt()
 		return 0, fmt.Errorf("fetch keys: %w", err)
 	}
@@ -154,7 +155,9 @@ func (f *fetcher) once(ctx context.Context) (time.Duration, error) {
 	if !resp.unchanged {
 		f.etag, f.etagOf = resp.header.Get("ETag"), at.String()
 	}
-	f.save()
+	if ctx.Err() == nil { // else perhaps a successor has the file by now
+		f.save()
+	}
 	return fresh(resp.header), nil
 }
 
