@@ -104,7 +104,9 @@ func keysOf(c *compiled, d dimension) []key {
 		}
 		var keys []key
 		for _, v := range c.rule.Claims[0].AnyOf {
-			keys = append(keys, key{value: v, path: c.rule.Claims[0].Path})
+			for _, k := range claimKeys(v) {
+				keys = append(keys, key{value: k, path: c.rule.Claims[0].Path})
+			}
 		}
 		return keys
 	case undivided:

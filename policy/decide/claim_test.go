@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/credence-mesh/credence/policy"
@@ -73,6 +74,32 @@ func TestNumbersCompareByValue(t *testing.T) {
 		}
 		if decide.HoldsClaim(map[string]any{"n": "7"}, &policy.Claim{Path: []string{"n"}, AnyOf: []string{value, "7.0"}}) {
 			t.Errorf("the string 7 is %q", value)
+		}
+	}
+}
+
+// Where a policy has many rules they are found by what they say, not looked at one by one: numbers are found by their value there too.
+func TestManyRulesFindNumbersByValue(t *testing.T) {
+	issuer, name := policy.Name{Namespace: "default", Name: "i"}, policy.Name{Namespace: "default", Name: "p"}
+	p := policy.Policy{Name: name, Issuers: []policy.Name{issuer}, Rules: []policy.Rule{{Name: "all", Action: policy.Allow}}}
+	for i := range 20 {
+		p.Rules = append(p.Rules, policy.Rule{Name: strconv.Itoa(i), Action: policy.Deny, Claims: []policy.Claim{{Path: []string{"tenant"}, AnyOf: []string{strconv.Itoa(i)}}}})
+	}
+	set := &policy.Set{Policies: []policy.Policy{p}, Workloads: []policy.Workload{{Name: name, Ports: []policy.Port{{
+		Port: 80, Route: "r", Access: policy.Access{Levels: []policy.Level{{Kind: policy.WorkloadLevel, Policies: []policy.Name{name}}}},
+	}}}}}
+	route, _ := decide.NewIndex(set).Route("r")
+	for _, c := range []struct {
+		value any
+		want  bool
+	}{
+		{decide.Number("7"), false}, {decide.Number("7.0"), false}, {decide.Number("0.7e1"), false}, {decide.Number("-0"), false}, {"7", false},
+		{[]any{"x", decide.Number("1.9e1")}, false},
+		{decide.Number("7.1"), true}, {"7.0", true}, {decide.Number("20"), true}, {decide.Number("1e1000000000"), true}, {true, true}, {nil, true},
+	} {
+		d := route.Decide(&decide.Facts{Method: "GET", Host: "h", User: &decide.User{Issuer: issuer, Claims: map[string]any{"tenant": c.value}}})
+		if d.Allowed() != c.want {
+			t.Errorf("%v: allowed %v", c.value, d.Allowed())
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package decide
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // equals tells whether a rule's value is n: as text, or as a JSON number of the same value (7.0 and 70e-1 are 7). It is exact: no digit is
 // rounded away. An issuer that writes a number in another way must not be how a deny rule is passed by.
@@ -15,6 +18,27 @@ func (n Number) equals(value string) bool {
 	b, ok := decimalOf(value)
 	return ok && a == b
 }
+
+// claimKeys are the keys under which the index finds a rule's value: by its text, and by its value where it is a number.
+func claimKeys(value string) []string {
+	if d, ok := decimalOf(value); ok {
+		return []string{value, d.key()}
+	}
+	return []string{value}
+}
+
+// claimKey is the one key by which the index looks a claim's value up.
+func claimKey(v any) (string, bool) {
+	if n, ok := v.(Number); ok {
+		if d, ok := decimalOf(string(n)); ok {
+			return d.key(), true
+		}
+	}
+	return claimText(v)
+}
+
+// key is one for all ways to write the number. Should a text be the same, it costs a comparison.
+func (d decimal) key() string { return fmt.Sprintf("number %t %s %d", d.negative, d.digits, d.exponent) }
 
 // decimal is 0.digits × 10^exponent, digits without zeros at its ends; zero is the zero value.
 type decimal struct {

