@@ -74,15 +74,7 @@ func (s *manners) mutations() []*mutationv3.HeaderMutation {
 		}
 		ms = append(ms, without(n))
 	}
-	if s.settings.Underscores == policy.UnderscoresKept {
-		// Frameworks map "_" to "-": these would be taken for the headers above, or for what frames a message.
-		for _, n := range append(names, "x-forwarded-", "content-length", "transfer-encoding") {
-			if strings.Contains(n, "-") {
-				ms = append(ms, lookalike(n))
-			}
-		}
-	}
-	return ms
+	return append(ms, lookalikes(append(names, "x-forwarded-", "x-forwarded-client-cert", "content-length", "transfer-encoding")))
 }
 
 // httpFilters is the order of HTTP filters in every manager. Places that are kept: cors and grpc_web stand before ext_authz (a preflight

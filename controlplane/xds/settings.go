@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	healthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	xffv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/original_ip_detection/xff/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/credence-mesh/credence/policy"
@@ -136,33 +136,39 @@ func (s *manners) underscores() corev3.HttpProtocolOptions_HeadersWithUnderscore
 	return corev3.HttpProtocolOptions_DROP_HEADER
 }
 
-// lookalike removes the spellings of a name, or of every name below a prefix, with at least one "_" where name has "-".
-func lookalike(name string) *mutationv3.HeaderMutation {
-	parts := strings.Split(name, "-")
+// lookalikes removes the headers whose names are these, or begin with these that end in "-", once another character that is no letter or
+// digit stands for "-". CGI and its heirs make "_" of many: behind FastCGI, PHP reads X.Credence.Subject as HTTP_X_CREDENCE_SUBJECT. "_" itself
+// is there only where it is kept.
+func lookalikes(names []string) *mutationv3.HeaderMutation {
+	const odd, joint = `[^a-z0-9-]`, `[^a-z0-9]`
 	var spellings []string
-	for i := range len(parts) - 1 {
-		var b strings.Builder
-		for j, p := range parts {
-			b.WriteString(regexp.QuoteMeta(p))
-			switch {
-			case j == len(parts)-1:
-			case j < i:
-				b.WriteByte('-')
-			case j == i:
-				b.WriteByte('_')
-			default:
-				b.WriteString("[-_]")
+	for _, name := range names {
+		parts := strings.Split(name, "-")
+		// The first odd character stands after part i: no spelling with "-" alone matches.
+		for i := range len(parts) - 1 {
+			var b strings.Builder
+			for j, p := range parts {
+				b.WriteString(regexp.QuoteMeta(p))
+				switch {
+				case j == len(parts)-1:
+				case j < i:
+					b.WriteByte('-')
+				case j == i:
+					b.WriteString(odd)
+				default:
+					b.WriteString(joint)
+				}
+			}
+			if strings.HasSuffix(name, "-") {
+				b.WriteString(".*")
+			}
+			if !slices.Contains(spellings, b.String()) {
+				spellings = append(spellings, b.String())
 			}
 		}
-		if strings.HasSuffix(name, "-") {
-			b.WriteString(".*")
-		}
-		spellings = append(spellings, b.String())
 	}
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-			SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(spellings, "|")},
-		}},
+		KeyMatcher: matches(strings.Join(spellings, "|")),
 	}}}
 }
 

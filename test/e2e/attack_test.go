@@ -21,6 +21,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("one message that holds another", func(t *testing.T) { smuggled(t, m) })
 	t.Run("an upgrade that the application does not make", func(t *testing.T) { notUpgraded(t, m) })
 	t.Run("paths that the gateway keeps and the sidecar does not", func(t *testing.T) { keptAndMerged(t, m) })
+	t.Run("names that some server reads as ours", func(t *testing.T) { forgedNames(t, m) })
 	t.Run("an upgrade of another method", func(t *testing.T) { upgradeOfPost(t, m) })
 }
 
@@ -181,6 +182,35 @@ func keptAndMerged(t *testing.T, m *apiMesh) {
 		}
 		if s.seen != nil {
 			t.Logf("%s: the upstream got %s", target, s.seen.target)
+		}
+	}
+}
+
+// forgedNames: CGI and its heirs make one variable of many names (PHP behind FastCGI reads X.Credence.Subject as HTTP_X_CREDENCE_SUBJECT).
+// None of the spellings of what only we may say arrives, from clients and from workloads, whatever joins or hides it.
+func forgedNames(t *testing.T, m *apiMesh) {
+	var head strings.Builder
+	for _, name := range []string{"x-credence-subject", "x-credence-peer", "x-credence-new", "txn-token", "x-http-method-override", "x-original-url", "x-envoy-original-path"} {
+		for _, joint := range []string{"-", "_", ".", "~", "+", "!", "'", "|"} {
+			fmt.Fprintf(&head, "%s: root\r\n", strings.ReplaceAll(name, "-", joint))
+		}
+		first, rest, _ := strings.Cut(name, "-")
+		fmt.Fprintf(&head, "%s.%s: root\r\n%s: root\r\n", first, rest, strings.ToUpper(first)+"-"+strings.ReplaceAll(rest, "-", "."))
+	}
+	for _, odd := range []string{"Connection: x-credence-peer, x-credence-decision, keep-alive\r\n", "Keep-Alive: x-credence-peer\r\n", "TE: x-credence-peer\r\n", ""} {
+		for listener, host := range map[string]string{"EDGE": "a.test", "UP_OUT": fmt.Sprintf("up:%d", m.ports["MERGES"])} {
+			e := m.exchange(t, "", listener, "-", "GET /x HTTP/1.1\r\nHost: "+host+"\r\nx.kept: 1\r\n"+head.String()+odd)
+			if e.seen == nil {
+				t.Fatalf("%s: %d", listener, e.status)
+			}
+			for name, values := range e.seen.header {
+				if strings.Contains(strings.Join(values, " "), "root") {
+					t.Errorf("%s: the upstream got %s: %q", listener, name, values)
+				}
+			}
+			if e.seen.header.Get("X-Credence-Peer") == "" || e.seen.header.Get("X-Credence-Decision") == "" || e.seen.header.Get("X.Kept") == "" {
+				t.Errorf("%s with %q: the upstream got %v", listener, odd, e.seen.header)
+			}
 		}
 	}
 }
