@@ -128,6 +128,9 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	if err := i.end.Validate(expiring{c}); err != nil {
 		return nil, i.explain(p.claims, err)
 	}
+	if err := i.addressed(p.claims); err != nil {
+		return nil, err
+	}
 	if err := i.start.Validate(starting{c}); err != nil {
 		return nil, i.explain(p.claims, err)
 	}
@@ -151,6 +154,16 @@ func (i *issuer) issued(c *claims) error {
 		if said, ok := decide.ClaimText(c.all, t.Path); !ok || said != tenant {
 			return invalid(ReasonTenant, "the claim at %q does not name the tenant that iss names", t.Path)
 		}
+	}
+	return nil
+}
+
+// addressed looks at aud where another claim holds the audience: RFC 7519 §4.1.3 refuses a token whose aud is somebody else's, whatever
+// else it says.
+func (i *issuer) addressed(c *claims) error {
+	_, there := c.all["aud"]
+	if i.audienceFrom != "aud" && there && !slices.ContainsFunc(c.aud, func(a string) bool { return slices.Contains(i.conf.Audiences, a) }) {
+		return invalid(ReasonAudience, "aud is there and has none of the audiences of issuer %s", i.conf.Name)
 	}
 	return nil
 }

@@ -107,6 +107,9 @@ func TestRow30AudienceFrom(t *testing.T) {
 		{"an empty list", sign(bare, claims().without("aud").with("for", []string{})), audienceFrom("for"), token.ReasonClaimMissing},
 		{"17 entries", sign(bare, claims().without("aud").with("for", append(make([]string, 16), aud))), audienceFrom("for"), token.ReasonTooLarge},
 		{"aud of another type all the same", sign(bare, claims().with("aud", 7).with("client_id", aud)), from, token.ReasonClaimType},
+		{"ours, and aud is ours too", sign(bare, claims().with("aud", []string{"x", aud}).with("client_id", aud)), from, ""},
+		{"ours, and aud is another API", sign(bare, claims().with("aud", "https://ledger").with("client_id", aud)), from, token.ReasonAudience},
+		{"ours, and aud is empty", sign(bare, claims().with("aud", []string{}).with("client_id", aud)), from, token.ReasonAudience},
 		{"only where it is configured", with(aud), legacy, token.ReasonClaimMissing},
 	})
 }

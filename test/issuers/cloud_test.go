@@ -100,6 +100,7 @@ func TestIssuerCognito(t *testing.T) {
 	r.refuses("ID token with a client_id", r.head, id.with(members{"client_id": client}), token.ReasonIDToken)
 	r.refuses("another app client", r.head, r.claims.with(members{"client_id": "another"}), token.ReasonAudience)
 	r.refuses("another app client, and ours in aud", r.head, r.claims.with(members{"client_id": "another", "aud": client}), token.ReasonAudience)
+	r.refuses("of our app client, for another API", r.head, r.claims.with(members{"aud": "https://ledger.example.org"}), token.ReasonAudience)
 	r.refuses("no client_id", r.head, r.claims.without("client_id"), token.ReasonClaimMissing)
 	r.refuses("client_id is a number", r.head, r.claims.with(members{"client_id": 7}), token.ReasonClaimType)
 	r.refuses("another pool", r.head, r.claims.with(members{"iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Zz99Zz99Z"}), token.ReasonIssuerUnknown)
