@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -43,6 +44,8 @@ type attachments struct {
 	deniedTarget    map[target]string
 	deniedNamespace map[string]string
 	deniedMesh      string
+	// unguarded are namespaces of which a policy guards a route that can't be read: its requests may fall to any other one.
+	unguarded map[string]string
 	// reached counts what a target has: routes by rule and section, and ports.
 	reached map[target]int
 	// served are the hosts and matches below a target.
@@ -85,9 +88,7 @@ func (c *compiler) routeAccess(s *section, x *candidate) policy.Access {
 	}
 	targets := c.routeTargets(s, x)
 	a := c.combine(targets, x.route.name.Namespace, s.gw.name.Namespace)
-	if a.Denied == "" {
-		a.Denied = s.gw.denied
-	}
+	a.Denied = cmp.Or(a.Denied, s.gw.denied, c.attached.unguarded[x.route.name.Namespace])
 	if len(a.Levels) == 0 && a.Denied == "" {
 		c.warnAt(place{x.route.obj, fmt.Sprintf("spec.rules[%d]", x.rule)}, "no-policy",
 			fmt.Sprintf("no AuthPolicy is in force on %s of %s: it is denied", x.out.Origin.Rule, x.route.obj.Key),

@@ -41,6 +41,7 @@ func (c *compiler) usePolicies() {
 		byTarget:        make(map[target][]*authPolicy),
 		deniedTarget:    make(map[target]string),
 		deniedNamespace: make(map[string]string),
+		unguarded:       make(map[string]string),
 		reached:         make(map[target]int),
 		served:          make(map[target][]served),
 		access:          make(map[accessKey]policy.Access),
@@ -161,8 +162,7 @@ func (c *compiler) attachPolicy(p *authPolicy, i int) {
 	at := place{p.obj, fmt.Sprintf("spec.targetRefs[%d]", i)}
 	t, sections, found := c.resolveTarget(p, ref)
 	if !found {
-		c.errorAt(at.at("name"), "target-missing", c.absent(manifests.Key{Group: ref.Group, Kind: ref.Kind, Namespace: t.name.Namespace, Name: ref.Name}),
-			"targets lie in the namespace of the policy; check group, kind and name")
+		c.targetMissing(p, at, manifests.Key{Group: ref.Group, Kind: ref.Kind, Namespace: t.name.Namespace, Name: ref.Name})
 		return
 	}
 	if t.kind == policy.MeshLevel && p.name.Namespace != metav1.NamespaceDefault {
@@ -186,6 +186,19 @@ func (c *compiler) attachPolicy(p *authPolicy, i int) {
 		p.targets = append(p.targets, t)
 		c.attached.byTarget[t] = append(c.attached.byTarget[t], p)
 	}
+}
+
+// targetMissing tells of a target that is not there. Where it is a route that can't be read, nobody knows which requests p guards, and they
+// would go to a wider route and its policies: all routes beside it are denied.
+func (c *compiler) targetMissing(p *authPolicy, at place, k manifests.Key) {
+	message, hint := c.absent(k), "targets lie in the namespace of the policy; check group, kind and name"
+	if k.Group == gatewayv1.GroupName && (k.Kind == kindHTTPRoute || k.Kind == kindGRPCRoute) && c.missing[k] {
+		message, hint = fmt.Sprintf("%s, and %s guards it: every route of namespace %s is denied", message, p.obj.Key, k.Namespace), "repair the route, or remove it"
+		if c.attached.unguarded[k.Namespace] == "" {
+			c.attached.unguarded[k.Namespace] = message
+		}
+	}
+	c.errorAt(at.at("name"), "target-missing", message, hint)
 }
 
 // resolveTarget finds the object of a targetRef and the names of its sections.
