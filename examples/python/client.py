@@ -26,7 +26,8 @@ def ask(server, url, token=None):
         workload_api.close()
     connection = mtls.Connection(target.netloc, own, server, timeout=10)
     try:
-        connection.request("GET", target.path or "/", headers={"Authorization": f"Bearer {token}"} if token else {})
+        path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         response = connection.getresponse()
         return response.status, response.read(1 << 20).decode()
     finally:

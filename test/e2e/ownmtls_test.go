@@ -40,13 +40,13 @@ const (
 // refuses the handshake. Payments and batch are sidecars through which the tests call.
 type ownSite struct {
 	*site
-	books, vault, rpc, payments, batch int
+	books, vault, rpc, payments, batch, safe, ledgerOut, safeOut int
 }
 
 func newOwnSite(t *testing.T) *ownSite {
 	t.Helper()
-	p := testport.Free(t, 5)
-	return &ownSite{site: newSite(t), books: p[0], vault: p[1], payments: p[2], batch: p[3], rpc: p[4]}
+	p := testport.Free(t, 8)
+	return &ownSite{site: newSite(t), books: p[0], vault: p[1], payments: p[2], batch: p[3], rpc: p[4], safe: p[5], ledgerOut: p[6], safeOut: p[7]}
 }
 
 func (s *ownSite) manifests(t *testing.T) map[string]string {
@@ -82,6 +82,7 @@ spec:
   - {name: books, port: %d, mtls: application}
   - {name: vault, port: 1, mtls: application, inbound: "127.0.0.1:%d"}
   - {name: rpc, port: 2, protocol: GRPC, mtls: application, inbound: "127.0.0.1:%d"}
+  sidecar: {outbound: "127.0.0.1:%d"}
 ---
 apiVersion: credence.mesh/v1alpha1
 kind: Workload
@@ -98,7 +99,16 @@ spec:
   selectors: {unix: {path: /nowhere/batch}}
   boundary: none
   sidecar: {outbound: "127.0.0.1:%d"}
-`, self, s.books, s.vault, s.rpc, s.payments, s.batch)
+---
+apiVersion: credence.mesh/v1alpha1
+kind: Workload
+metadata: {name: safe}
+spec:
+  selectors: {unix: {path: /nowhere/safe}}
+  boundary: none
+  ports: [{port: %d, mtls: application}]
+  sidecar: {outbound: "127.0.0.1:%d"}
+`, self, s.books, s.vault, s.rpc, s.ledgerOut, s.payments, s.batch, s.safe, s.safeOut)
 	return m
 }
 
@@ -178,6 +188,11 @@ func (s *ownSite) listen(t *testing.T, src *identity.Source, port int, a identit
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.serve(t, l, h)
+}
+
+func (s *ownSite) serve(t *testing.T, l net.Listener, h http.Handler) {
+	t.Helper()
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }() // ends with Close
@@ -205,6 +220,7 @@ func TestOwnMTLS(t *testing.T) {
 	if got := src.ID().String(); got != ledgerID {
 		t.Fatalf("this process is %s", got)
 	}
+	t.Run("another workload at its address is not called", func(t *testing.T) { s.otherWorkload(t, src) })
 	vault := ":1"
 	for _, tt := range []struct {
 		name   string
@@ -272,6 +288,25 @@ func (s *ownSite) impostor(t *testing.T) {
 	got, err := testenv.Get(t.Context(), s.through(s.payments, s.booksPort()))
 	if err != nil || got.Status != 503 {
 		t.Errorf("got %d %q, %v", got.Status, got.Body, err)
+	}
+}
+
+// otherWorkload listens where safe will, with an SVID of the mesh that is not safe's.
+func (s *ownSite) otherWorkload(t *testing.T, src *identity.Source) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.safe))
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := &trackedConns{Listener: l}
+	s.serve(t, src.Listener(came, identity.AnyOf("e2e.test")), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("ledger was called as safe") }))
+	got, err := testenv.Get(t.Context(), testenv.Request{Proxy: fmt.Sprintf("127.0.0.1:%d", s.payments), Host: fmt.Sprintf("safe:%d", s.safe), Path: "/"})
+	if err != nil || got.Status != 503 {
+		t.Errorf("got %d %q, %v", got.Status, got.Body, err)
+	}
+	came.mu.Lock()
+	defer came.mu.Unlock()
+	if len(came.all) == 0 {
+		t.Error("nobody came to be refused")
 	}
 }
 
