@@ -52,9 +52,22 @@ func TestClaimsCompareExactly(t *testing.T) {
 func TestNumbersCompareByValue(t *testing.T) {
 	same := [][]string{
 		{"7", "7.0", "7e0", "7E+0", "70e-1", "0.7e1", "0.07e2", "700e-2", "7.000", "7e00000000000000000000"},
-		{"-7", "-7.0", "-0.7e1"}, {"100", "1e2", "1.00e2", "0.1e3"}, {"0", "-0", "0.0", "0e99999999999999999999", "0e-9", "-0.000"},
-		{"0.1", "1e-1", "0.10"}, {"9007199254740993", "9007199254740993.0", "9.007199254740993e15"}, {"9007199254740992"}, {"9007199254740993.1"},
-		{"1e1000000000"}, {"1e-1000000000"}, {"1e999999"}, {"10"}, {"1"}, {"70"}, {"0.07"}, {"18446744073709551616"}, {"18446744073709551617"},
+		{"-7", "-7.0", "-0.7e1"},
+		{"100", "1e2", "1.00e2", "0.1e3"},
+		{"0", "-0", "0.0", "0e99999999999999999999", "0e-9", "-0.000"},
+		{"0.1", "1e-1", "0.10"},
+		{"9007199254740993", "9007199254740993.0", "9.007199254740993e15"},
+		{"9007199254740992"},
+		{"9007199254740993.1"},
+		{"1e1000000000"},
+		{"1e-1000000000"},
+		{"1e999999"},
+		{"10"},
+		{"1"},
+		{"70"},
+		{"0.07"},
+		{"18446744073709551616"},
+		{"18446744073709551617"},
 	}
 	for i, group := range same {
 		for j, other := range same {
@@ -93,9 +106,18 @@ func TestManyRulesFindNumbersByValue(t *testing.T) {
 		value any
 		want  bool
 	}{
-		{decide.Number("7"), false}, {decide.Number("7.0"), false}, {decide.Number("0.7e1"), false}, {decide.Number("-0"), false}, {"7", false},
+		{decide.Number("7"), false},
+		{decide.Number("7.0"), false},
+		{decide.Number("0.7e1"), false},
+		{decide.Number("-0"), false},
+		{"7", false},
 		{[]any{"x", decide.Number("1.9e1")}, false},
-		{decide.Number("7.1"), true}, {"7.0", true}, {decide.Number("20"), true}, {decide.Number("1e1000000000"), true}, {true, true}, {nil, true},
+		{decide.Number("7.1"), true},
+		{"7.0", true},
+		{decide.Number("20"), true},
+		{decide.Number("1e1000000000"), true},
+		{true, true},
+		{nil, true},
 	} {
 		d := route.Decide(&decide.Facts{Method: "GET", Host: "h", User: &decide.User{Issuer: issuer, Claims: map[string]any{"tenant": c.value}}})
 		if d.Allowed() != c.want {

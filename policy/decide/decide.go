@@ -31,8 +31,7 @@ func (r *Route) decide(f *Facts) Decision {
 		return d
 	}
 	for other := range readings(f) {
-		g := *f
-		g.Segments, g.Slash = other.segments, other.slash
+		g := other.as(f)
 		if d, denied := r.denies(&g); denied {
 			return d
 		}
@@ -104,8 +103,7 @@ func (l *level) explain(f *Facts) Decision {
 func (r *Route) audit(f *Facts) []AuditHit {
 	hits := r.auditAs(f, seeAudit, nil)
 	for other := range readings(f) {
-		g := *f
-		g.Segments, g.Slash = other.segments, other.slash
+		g := other.as(f)
 		hits = r.auditAs(&g, seeAuditDeny, hits)
 	}
 	return hits

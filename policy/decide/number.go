@@ -38,7 +38,9 @@ func claimKey(v any) (string, bool) {
 }
 
 // key is one for all ways to write the number. Should a text be the same, it costs a comparison.
-func (d decimal) key() string { return fmt.Sprintf("number %t %s %d", d.negative, d.digits, d.exponent) }
+func (d decimal) key() string {
+	return fmt.Sprintf("number %t %s %d", d.negative, d.digits, d.exponent)
+}
 
 // decimal is 0.digits × 10^exponent, digits without zeros at its ends; zero is the zero value.
 type decimal struct {
