@@ -27,7 +27,7 @@ func newState(issuers map[policy.Name]*issuer) *state {
 	return s
 }
 
-// candidates are the accepted issuers of this iss, in the order of accepted: at least one, or an error.
+// candidates are the accepted issuers of this iss, in the order of accepted: at least one, or an error. The caller owns the list.
 func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, error) {
 	if iss == "" {
 		return nil, invalid(ReasonClaimMissing, "iss is missing")
@@ -58,6 +58,21 @@ func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, erro
 		return nil, invalid(ReasonIssuerNotAccepted, "the issuer is configured but not accepted here")
 	}
 	return nil, invalid(ReasonIssuerUnknown, "no issuer has this iss")
+}
+
+// knownFirst puts those first that have the key which p names: an issuer whose token it isn't must not be asked for a key, and waited for,
+// before the one whose it is. Else the order stays.
+func knownFirst(candidates []*issuer, p *parsed) {
+	if len(candidates) < 2 {
+		return
+	}
+	unknown := func(i *issuer) int {
+		if _, ok := i.keys.Set().Lookup(p.kid, p.alg); ok {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(candidates, func(a, b *issuer) int { return unknown(a) - unknown(b) })
 }
 
 // names of candidates.

@@ -212,3 +212,31 @@ func TestManyIssuers(t *testing.T) {
 		t.Errorf("cached and expired: %v", err)
 	}
 }
+
+// Requirement 1: two issuers with one iss (every Kubernetes cluster has the same): tokens of the one don't have the other asked, and do not
+// wait for it.
+func TestKeys1SameIssTwoKeySets(t *testing.T) {
+	t.Parallel()
+	k := testKeys()
+	one, two := newKeyServer(t, jwkSet(jwkOf("one", &k.stranger.PublicKey))), newKeyServer(t, jwkSet(jwkOf("rsa", &k.rsa.PublicKey)))
+	a, b := fetchedIssuer(one), fetchedIssuer(two)
+	a.Name.Name, b.Name.Name = "cluster-a", "cluster-b"
+	v := network(t, a, b)
+	asked := one.asked.Load()
+	one.hangs.Store(true)
+	accepted := []policy.Name{a.Name, b.Name}
+	for n := range 5 {
+		user, err := v.Verify(t.Context(), sign(header(), claims().with("jti", fmt.Sprint(n))), accepted)
+		if err != nil || user.Issuer != b.Name {
+			t.Fatalf("%+v, %v", user, err)
+		}
+	}
+	if got := one.asked.Load() - asked; got != 0 {
+		t.Errorf("the other issuer was asked %d times", got)
+	}
+	// What nobody knows has both asked, and hears that it could not be told.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := v.Verify(ctx, sign(header().with("kid", "new"), claims()), accepted)
+	wantReason(t, err, token.ErrUnavailable, token.ReasonKeysPending)
+}

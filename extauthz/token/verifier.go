@@ -172,6 +172,7 @@ func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, 
 			return user, err
 		}
 	}
+	knownFirst(candidates, p)
 	var first error
 	for _, i := range candidates {
 		facts, err := i.verify(ctx, p)
