@@ -103,3 +103,25 @@ func TestAuditOfReadings(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// A deny rule for a host holds where some reader takes the path's "//host" for it, however it is written.
+func TestDenyOfAHostHoldsForEveryReading(t *testing.T) {
+	r := route(t, levels("p"), policy.Policy{Name: name("p"), Rules: []policy.Rule{
+		{Name: "deny", Action: policy.Deny, To: []policy.Operation{
+			{Hosts: []string{"secret.test", "*.secret.test"}, Paths: []policy.PathPattern{{Segments: []string{"x"}, Prefix: true}}},
+			{Hosts: []string{"a.test"}, Paths: []policy.PathPattern{{Segments: []string{"own"}}}},
+		}},
+		{Name: "all", Action: policy.Allow},
+	}})
+	for path, denied := range map[string]bool{
+		"||secret.test|x": true, "||Secret.Test|x|y": true, "||secret.test.|x": true, "||secret.test:80|x": true, "||u:p@secret.test:80|x": true,
+		"||a.secret.test|x": true, "|||secret.test|x": true, "|/secret.test/x": true, "||secret.test|/x": true, `|\secret.test\x`: true,
+		"||other.test|own": true, "||secret.test|own": true,
+		"|secret.test|x": false, "||xsecret.test|x": false, "||secret.test|y": false, "|x||secret.test|x": false, "||secret.test@a.test|x": false,
+	} {
+		f := &decide.Facts{Method: "GET", Host: "a.test", Segments: strings.Split(path[1:], "|")}
+		if got := !r.Decide(f).Allowed(); got != denied {
+			t.Errorf("%s: denied %t, want %t", path, got, denied)
+		}
+	}
+}
