@@ -302,11 +302,21 @@ metadata: {name: orders}
 spec:
   targetRefs: [{group: credence.mesh, kind: Workload, name: orders}]
   rules: [{name: all, authentication: [anonymous]}]
+---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: peers}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: moved}]
+  rules: [{name: web, from: [{spiffeID: spiffe://beside.test/web}]}]
 `), 0o600))
 	})
 	must(t, err)
 	var got []string
 	for _, d := range b.status().Diagnostics {
+		if d.Code == "rule-never-matches" {
+			t.Errorf("a client of the other Envoy may have an SVID: %+v", d)
+		}
 		if d.Code == "not-in-force" {
 			if !strings.Contains(d.Position, "second.yaml:") {
 				t.Errorf("no position: %+v", d)

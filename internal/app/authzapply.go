@@ -20,7 +20,7 @@ func (a *authz) apply(ctx context.Context, s dir.Snapshot) {
 	next := a.current
 	a.mu.Unlock()
 	next.snapshot, next.refused = s, ""
-	set, diagnostics := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing})
+	set, diagnostics := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing, GatewayPeers: true})
 	if !s.OK && len(s.Objects) == 0 {
 		diagnostics = nil // they would say of every kind that it is missing, and hide why
 	}

@@ -19,12 +19,14 @@ type Input struct {
 	Objects []*manifests.Object
 	// Missing are objects that exist but are invalid and have no last good version: what they target is denied.
 	Missing []manifests.Key
+	// GatewayPeers: callers of gateways may have SPIFFE IDs, because proxies of another control plane ask. It changes diagnostics alone.
+	GatewayPeers bool
 }
 
 // Compile makes the Set of in. The Set is nil only when there is no single valid Mesh; any other fault is a diagnostic and denies
 // what depends on it. The diagnostics are sorted. The Set shares no memory that anyone changes later.
 func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
-	c := &compiler{missing: make(map[manifests.Key]bool, len(in.Missing)), unusable: make(map[manifests.Key]bool)}
+	c := &compiler{missing: make(map[manifests.Key]bool, len(in.Missing)), unusable: make(map[manifests.Key]bool), gatewayPeers: in.GatewayPeers}
 	for _, k := range in.Missing {
 		c.missing[k] = true
 	}
@@ -60,6 +62,8 @@ type compiler struct {
 	// unusable objects are there and valid, and may not be used in this mesh.
 	unusable map[manifests.Key]bool
 	diags    []manifests.Diagnostic
+	// gatewayPeers is Input.GatewayPeers.
+	gatewayPeers bool
 
 	meshes       []item[v1alpha1.Mesh]
 	workloads    []item[v1alpha1.Workload]

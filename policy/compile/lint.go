@@ -64,7 +64,7 @@ func (c *compiler) neverMatches(t target, r *rule) string {
 	if t.kind != policy.GatewayLevel && t.kind != policy.RouteLevel {
 		return ""
 	}
-	if len(r.From) > 0 {
+	if len(r.From) > 0 && !c.gatewayPeers {
 		return "callers of a gateway have no SPIFFE identity"
 	}
 	all := c.attached.served[t]
