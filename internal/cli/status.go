@@ -79,7 +79,7 @@ func printStatus(w io.Writer, s admin.Status) error {
 		pinned = append(pinned, []string{k, "in force in its last good version"})
 	}
 	for _, k := range s.Denied {
-		pinned = append(pinned, []string{k, "never valid: what it targets is denied"})
+		pinned = append(pinned, []string{k, "never valid: what depends on it is denied"})
 	}
 	if err := section(w, func() error { return listening(w, s) }, len(s.Gateways)+len(s.Workloads)); err != nil {
 		return err

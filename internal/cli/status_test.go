@@ -95,7 +95,7 @@ default/idp  https://idp.test  2     1m30s ago, from disk  in 1h0m0s  2026-01-03
 
 OBJECT              STATE
 Mesh m              in force in its last good version
-Workload default/y  never valid: what it targets is denied
+Workload default/y  never valid: what depends on it is denied
 
 m.yaml:1:2: error: bad [c] (mend it)
 `

@@ -53,7 +53,7 @@ func TestFileTellsWhatIsWrongAndWhere(t *testing.T) {
 			`m.yaml:6:3: error: spec.trustDomain is given twice [duplicate-key] (the first is at line 5; keep one of them)`,
 		}, []string{"Mesh x"}},
 		{"a number out of range", own("Mesh", "  trustDomain: a\n  ports: {first: 1, last: 4294967297}\n"), []string{
-			`m.yaml:6:27: error: spec.ports.last: 4294967297 is out of range [out-of-range]`,
+			`m.yaml:6:27: error: spec.ports.last: 4294967297 is out of range [out-of-range] (a number nearer to zero)`,
 		}, []string{"Mesh x"}},
 		{"values of a field that were commented out", own("AuthPolicy", `  targetRefs: [{group: credence.mesh, kind: Workload, name: w}]
   rules:
@@ -89,6 +89,24 @@ func TestFileTellsWhatIsWrongAndWhere(t *testing.T) {
 			`m.yaml:7:7: error: spec.rules[0].retry is not supported [unsupported-field] (remove it; nothing is ignored in silence)`,
 			`m.yaml:11:83: error: spec.rules[0].backendRefs[1].filters is not supported [unsupported-field] (remove it; nothing is ignored in silence)`,
 		}, []string{"HTTPRoute default/x"}},
+		{"a hint names no field that would be refused next", gateway("GRPCRoute", `  parentRefs: [{name: edge}]
+  rules:
+    - timeouts: {request: 1s}
+      filters: [{type: RequestHeaderModifier, requestMirorr: {}}]
+`), []string{
+			`m.yaml:7:7: error: spec.rules[0] has no field "timeouts" [unknown-field] (known fields: name, matches, filters, backendRefs)`,
+			`m.yaml:8:47: error: spec.rules[0].filters[0] has no field "requestMirorr" [unknown-field] (known fields: type, requestHeaderModifier, responseHeaderModifier)`,
+		}, []string{"GRPCRoute default/x"}},
+		{"a written zero of cors.maxAge", gateway("HTTPRoute", `  parentRefs: [{name: edge}]
+  rules:
+    - filters: [{type: CORS, cors: {allowOrigins: ["*"], maxAge: 0}}]
+`), []string{
+			`m.yaml:7:66: error: spec.rules[0].filters[0].cors.maxAge: 0 is out of range [out-of-range] (at least 1 second)`,
+		}, []string{"HTTPRoute default/x"}},
+		{"a duration out of range", own("GatewaySettings", "  limits: {streamIdle: 25h30m, streamDuration: 1ms}\n"), []string{
+			`m.yaml:5:12: error: spec.limits.streamIdle: 25h30m is out of range [out-of-range] (from 1s to 24h)`,
+			`m.yaml:5:32: error: spec.limits.streamDuration: 1ms is out of range [out-of-range] (from 1s to 168h)`,
+		}, []string{"GatewaySettings default/x"}},
 		{"unsupported values of the Gateway API", gateway("HTTPRoute", `  parentRefs: [{name: edge}]
   hostnames: ["a:80"]
   rules:

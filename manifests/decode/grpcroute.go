@@ -135,6 +135,10 @@ func (c *checker) grpcFilters(at string, rule *gatewayv1.GRPCRouteRule) {
 			c.fail(p+".type", "duplicate-value", fmt.Sprintf("filter %s is given twice", f.Type), "")
 		}
 		seen[f.Type] = true
+		if string(f.Type) == string(gatewayv1.HTTPRouteFilterCORS) {
+			c.fail(p+".type", "unsupported-value", "a GRPCRoute can't have CORS", "for browsers of another origin use an HTTPRoute with it, and rules with grpc all the same")
+			continue
+		}
 		if !c.oneOf(p+".type", string(f.Type), string(gatewayv1.GRPCRouteFilterRequestHeaderModifier), string(gatewayv1.GRPCRouteFilterResponseHeaderModifier)) {
 			continue
 		}

@@ -32,6 +32,7 @@ func TestGRPCRouteRules(t *testing.T) {
 		{`{matches: [{headers: [{name: x-a, value: "(", type: RegularExpression}]}]}`, ".matches[0].headers[0].value regex"},
 		{`{matches: [{headers: [{name: x-a, value: "1", type: Present}]}]}`, ".matches[0].headers[0].type unsupported-value"},
 		{`{filters: [{type: RequestHeaderModifier}]}`, ".filters[0].requestHeaderModifier required"},
+		{`{filters: [{type: CORS}]}`, ".filters[0].type unsupported-value"},
 		{`{filters: [{type: RequestMirror}]}`, ".filters[0].type unsupported-value"},
 		{`{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}, responseHeaderModifier: {remove: [a]}}]}`, ".filters[0].responseHeaderModifier one-of"},
 		{`{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: ["a b"]}}]}`, ".filters[0].requestHeaderModifier.remove[0] invalid-value"},

@@ -127,7 +127,7 @@ func (w *walker) structure(v *value, t reflect.Type, at spot) {
 		i := slices.IndexFunc(known, func(f field) bool { return f.name == e.name })
 		switch {
 		case i < 0:
-			w.unknown(e, known, at)
+			w.unknown(e, w.supported(known, at), at)
 		case w.allow != nil && strings.HasPrefix(sub.plain, "spec.") && !w.allow[sub.plain]:
 			w.fail(e.pos, "unsupported-field", fmt.Sprintf("%s is not supported", sub.path), "remove it; nothing is ignored in silence")
 		default:
@@ -136,6 +136,17 @@ func (w *walker) structure(v *value, t reflect.Type, at spot) {
 			w.check(e.val, known[i].typ, sub)
 		}
 	}
+}
+
+// supported are the fields that a hint may name: nobody should write one that is refused next.
+func (w *walker) supported(known []field, at spot) []field {
+	out := make([]field, 0, len(known))
+	for _, f := range known {
+		if plain := at.field(f.name, false).plain; w.allow == nil || !strings.HasPrefix(plain, "spec.") || w.allow[plain] {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 func (w *walker) duplicate(d duplicate, at spot) {
@@ -251,9 +262,12 @@ func (w *walker) integer(v *value, t reflect.Type, at spot) {
 		n, err := strconv.ParseUint(v.text, 10, 64)
 		fits = err == nil && !zero.OverflowUint(n)
 	}
-	// A zero that is written is no default: what is decoded later cannot tell the two apart.
-	if !fits || at.plain == corsMaxAge && strings.Trim(v.text, "-0") == "" {
-		w.fail(v.pos, "out-of-range", fmt.Sprintf("%s: %s is out of range", at.path, v.text), "")
+	switch {
+	case !fits:
+		w.fail(v.pos, "out-of-range", fmt.Sprintf("%s: %s is out of range", at.path, v.text), "a number nearer to zero")
+	case at.plain == corsMaxAge && strings.Trim(v.text, "-0") == "":
+		// A zero that is written is no default: what is decoded later cannot tell the two apart.
+		w.fail(v.pos, "out-of-range", fmt.Sprintf("%s: %s is out of range", at.path, v.text), "at least 1 second")
 	}
 }
 

@@ -254,7 +254,7 @@ func (l *ledger) settle(v *verdict, k manifests.Key, c *claim) bool {
 	}
 	v.ds = append(v.ds, manifests.Diagnostic{
 		Severity: manifests.Error, Code: "no-last-good", Pos: l.firstPlace(c), Object: k,
-		Message: fmt.Sprintf("%s was never good: whatever it targets is denied", k),
+		Message: fmt.Sprintf("%s was never good: it is not in force, and what depends on it is denied", k),
 		Hint:    "repair it, or delete it",
 	})
 	return false

@@ -67,7 +67,7 @@ func (c *checker) warn(path, code, message, hint string) {
 
 func (c *checker) required(path, value string) bool {
 	if value == "" {
-		c.fail(path, "required", "a value is required", "")
+		c.fail(path, "required", "a value is required", "there is no default for it")
 	}
 	return value != ""
 }
@@ -83,8 +83,20 @@ func (c *checker) oneOf(path, value string, values ...string) {
 
 func (c *checker) duration(path string, d *metav1.Duration, least, most time.Duration) {
 	if d != nil && (d.Duration < least || d.Duration > most) {
-		c.fail(path, "out-of-range", fmt.Sprintf("%s is out of range", d.Duration), fmt.Sprintf("from %s to %s", least, most))
+		c.fail(path, "out-of-range", fmt.Sprintf("%s is out of range", written(d.Duration)), fmt.Sprintf("from %s to %s", written(least), written(most)))
 	}
+}
+
+// written is a duration as people write it: 1h, not 1h0m0s.
+func written(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func (c *checker) port(path string, port int32) {
