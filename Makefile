@@ -10,7 +10,7 @@ LINT := go tool -modfile=tools/go.mod golangci-lint
 .PHONY: help doctor doctor-run build envoy check unit test e2e fuzz bench golden generate check-generate quickstart browser
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 doctor: ## says everything that this machine lacks, with one line to install it
 	@scripts/doctor.sh
@@ -71,4 +71,4 @@ quickstart: doctor-run envoy build ## the mesh of examples/quickstart on real En
 	@examples/quickstart/run.sh
 
 browser: doctor-run envoy build ## the page of examples/browser and the gateway that it calls; open it by hand
-	@go run ./examples/browser
+	@go build -o bin/browser ./examples/browser && exec bin/browser
