@@ -23,8 +23,7 @@ func (t *translation) response(r *policy.Route, out *routev3.Route) {
 
 func (t *translation) mayChange(r *policy.Route, c policy.HeaderChange) {
 	check := func(name string) {
-		name = strings.ToLower(name)
-		if name == "host" || strings.HasPrefix(name, ":") || strings.HasPrefix(name, "x-credence-") {
+		if policy.ReservedHeader(name) {
 			t.fail("%s: a route may not change the header %q", origin(r), name)
 		}
 	}

@@ -10,9 +10,6 @@ import (
 	"github.com/credence-mesh/credence/policy"
 )
 
-// identityPrefix begins the names of the headers by which the mesh tells the upstream who calls.
-const identityPrefix = "x-credence-"
-
 // filters compiles the filters of a rule. One that cannot be said in a Set denies the route: ignoring it would serve requests
 // that the manifest does not mean.
 func (c *compiler) filters(out *policy.Route, filters []gatewayv1.HTTPRouteFilter, at place) {
@@ -37,11 +34,11 @@ func (c *compiler) filters(out *policy.Route, filters []gatewayv1.HTTPRouteFilte
 	}
 }
 
-// headerChange compiles a header modifier. It runs after the Check, so it must not touch what the Check has put there, nor what
-// says where the request goes.
+// headerChange compiles a header modifier. It runs after the Check, so it must not touch what the Check has put there, what says where the
+// request goes, nor what frames it.
 func (c *compiler) headerChange(out *policy.HeaderChange, f *gatewayv1.HTTPHeaderFilter, at place) {
 	refused := func(name, list string, i int) bool {
-		if !strings.HasPrefix(name, identityPrefix) && !strings.HasPrefix(name, ":") && name != "host" && name != "" {
+		if !policy.ReservedHeader(name) {
 			return false
 		}
 		c.errorAt(at.at("%s[%d]", list, i), "reserved-header", fmt.Sprintf("header %q may not be changed by a route: left as it is", name),
