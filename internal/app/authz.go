@@ -21,6 +21,7 @@ import (
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/extauthz/token"
+	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/manifests/decode"
 	"github.com/credence-mesh/credence/manifests/dir"
@@ -129,9 +130,23 @@ func (a *authz) build() (err error) {
 	}
 	a.server, err = extauthz.New(extauthz.Options{
 		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifier { return a.tokens.Snapshot() },
-		Lookup: lookup, Log: decisions, Metrics: a.metrics, PeerID: peerID,
+		Lookup: lookup, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})
 	return err
+}
+
+// peerInTime reads the SPIFFE ID of a client whose certificate has not run out: the other Envoy looked at the handshake, perhaps days ago.
+func peerInTime(now func() time.Time) func(string) (string, error) {
+	return func(urlEncodedPEM string) (string, error) {
+		id, until, err := svid.PeerUntil(urlEncodedPEM)
+		switch {
+		case err != nil:
+			return "", err
+		case !now().Before(until):
+			return "", fmt.Errorf("the certificate of %s has run out at %s", id, until.Format(time.RFC3339))
+		}
+		return id.String(), nil
+	}
 }
 
 // principalID takes a principal for the ID of a peer only where it is a SPIFFE ID of a workload, to the letter.
