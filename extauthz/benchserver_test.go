@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,6 +36,8 @@ const (
 	benchKind   = "CREDENCE_BENCH_SERVER"
 	benchSocket = "CREDENCE_BENCH_SOCKET"
 	benchKeys   = "CREDENCE_BENCH_JWKS"
+	// benchProfile is a directory for CPU profiles of server processes, for whoever looks for causes.
+	benchProfile = "CREDENCE_BENCH_PROFILE"
 )
 
 // benchServe is the server process: it serves until stdin ends, and answers every line there with the CPU time that it has used, in
@@ -57,6 +60,17 @@ func benchServe(kind string) int {
 			return 1
 		}
 		server.Register(s)
+	}
+	if dir := os.Getenv(benchProfile); dir != "" {
+		f, err := os.CreateTemp(dir, kind+"-*.prof")
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer pprof.StopCPUProfile()
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
