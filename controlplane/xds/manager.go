@@ -134,6 +134,7 @@ func (t *translation) manager(s manners, listener, routes string) *listenerv3.Fi
 		RequestHeadersTimeout: durationpb.New(requestHeadersTimeout),
 		UpgradeConfigs:        []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		AccessLog:             t.accessLog(listener),
+		LocalReplyConfig:      uncachedErrors(),
 		// A client's x-forwarded-client-cert is dropped everywhere, in clear text too.
 		ForwardClientCertDetails:    hcmv3.HttpConnectionManager_SANITIZE_SET,
 		SetCurrentClientCertDetails: &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Uri: true},

@@ -76,6 +76,7 @@ spec:
 `, s.port), openTo("open", "HTTPRoute", `[{name: all, authentication: [anonymous]}, {name: never, action: deny, to: [{grpc: [{service: shop.v1.Orders, methods: [GetOrder]}]}]}]`))
 	t.Run("another method by another spelling", func(t *testing.T) { s.otherSpellings(t, e) })
 	t.Run("refusals under odd content types", func(t *testing.T) { s.oddTypes(t, e) })
+	t.Run("errors with HTTP 200 are kept by no cache", func(t *testing.T) { s.cachedErrors(t) })
 	t.Run("a denied method by another verb", func(t *testing.T) { s.otherVerbs(t) })
 }
 
@@ -119,6 +120,20 @@ func (s *shop) oddTypes(t *testing.T, e *testenv.Env) {
 			r := s.odd(t, oddCall{http.MethodPost, shopHost, "/shop.v1.Orders/GetOrder", http1, e.Token(audience, "other"), grpcContent(c.types...)})
 			if n := s.app.calls.Load() - before; n != 0 || r.status != c.status || r.trailer("grpc-status") != c.grpc || r.headers.Get("cache-control") != "no-store" {
 				t.Errorf("%q, HTTP/1.1 %t: %d calls reached the application: %d %v", c.types, http1, n, r.status, r.headers)
+			}
+		}
+	}
+}
+
+// cachedErrors: to a GET with the content type of gRPC Envoy answers its own errors with HTTP 200 and nothing else.
+func (s *shop) cachedErrors(t *testing.T) {
+	for _, c := range []struct{ host, path string }{
+		{"nobody.test", "/page"}, {shopHost, "/page"}, {shopHost, "/a%2fb"}, {shopHost, "/shop.v1.Orders/GetOrder"}, {"open.test", "/a;b"},
+	} {
+		for _, content := range []string{"application/grpc", "application/grpc+x"} {
+			r := s.odd(t, oddCall{http.MethodGet, c.host, c.path, true, "", grpcContent(content)})
+			if r.status != 200 || r.headers.Get("grpc-status") == "" || r.headers.Get("cache-control") != "no-store" {
+				t.Errorf("%s %s: %d %v", c.host, c.path, r.status, r.headers)
 			}
 		}
 	}
