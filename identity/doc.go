@@ -1,8 +1,11 @@
-// Package identity gives a Go service its SPIFFE identity and mTLS of its own, in a few lines and without configuration:
+// Package identity gives a Go service its SPIFFE identity and mTLS of its own, in a few lines:
 //
 //	src, err := identity.Open(ctx, identity.Options{})                   // who am I? blocks until the Workload API says so
 //	l, err := src.Listen(ctx, "127.0.0.1:8443", identity.Only(payments)) // who may connect
 //	err = http.Serve(l, src.Handler(identity.Only(payments), handler))   // who may call, asked at every request
+//
+// The process needs one environment variable, SPIFFE_ENDPOINT_SOCKET, the socket of the Workload API (with credence it is workloadAPI in
+// endpoints.json of the state directory), and a Workload in the manifests that recognises it; a port where it serves says mtls: application.
 //
 // A client is src.Client(identity.Only(ledger)); gRPC has ServerOptions and ClientCredentials; Peer and PeerFromContext tell a handler
 // who calls. The example of the package is a whole service.

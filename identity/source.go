@@ -65,7 +65,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	if o.Address == "" {
 		var set bool
 		if o.Address, set = os.LookupEnv(workloadapi.SocketEnv); !set || o.Address == "" {
-			return nil, fmt.Errorf("%w: $%s is not set: it names the socket of the Workload API", ErrNoIdentity, workloadapi.SocketEnv)
+			return nil, fmt.Errorf("%w: $%s is not set: it names the socket of the Workload API, with credence workloadAPI in endpoints.json", ErrNoIdentity, workloadapi.SocketEnv)
 		}
 	}
 	if err := workloadapi.ValidateAddress(o.Address); err != nil {

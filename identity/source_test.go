@@ -58,7 +58,7 @@ func TestOpenExplains(t *testing.T) {
 	}
 	t.Run("SPIFFE_ENDPOINT_SOCKET is not set", func(t *testing.T) {
 		t.Setenv("SPIFFE_ENDPOINT_SOCKET", "")
-		if _, err := identity.Open(t.Context(), identity.Options{Log: quiet()}); err == nil || !strings.Contains(err.Error(), "$SPIFFE_ENDPOINT_SOCKET is not set") {
+		if _, err := identity.Open(t.Context(), identity.Options{Log: quiet()}); err == nil || !strings.Contains(err.Error(), "$SPIFFE_ENDPOINT_SOCKET is not set: it names the socket of the Workload API, with credence workloadAPI in endpoints.json") {
 			t.Errorf("got %v", err)
 		}
 	})

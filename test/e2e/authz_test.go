@@ -72,7 +72,7 @@ func (x *authzExample) own(name string) string {
 		x.t.Fatal(err)
 	}
 	return strings.NewReplacer(
-		"127.0.0.1:18090", fmt.Sprintf("127.0.0.1:%d", x.issuer), "10080", fmt.Sprint(x.port), "10081", fmt.Sprint(x.upstream),
+		"127.0.0.1:18390", fmt.Sprintf("127.0.0.1:%d", x.issuer), "10080", fmt.Sprint(x.port), "10081", fmt.Sprint(x.upstream),
 		"19001", fmt.Sprint(x.check), "/tmp/credence-check.sock", x.socket(), "/tmp/credence-tls", x.work,
 	).Replace(string(text))
 }
