@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -129,5 +130,19 @@ func TestKeys4RemovedKeyAndAFailedWrite(t *testing.T) {
 				t.Errorf("not tried again: %s, %v", text, err)
 			}
 		})
+	})
+}
+
+// Requirement 6: what a server makes the client quote stays short in status and log.
+func TestKeys6LongFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		k := jwks.New(jwks.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Transport: redirector("https://idp.example/%zz" + strings.Repeat("x", 60<<10))})
+		publish(t, k, policy.KeySource{URL: "https://idp.example/jwks"})
+		start(t, k)
+		pass(time.Second)
+		if f := k.Status()[0].Failure; f == "" || len(f) > 1100 || len(log.String()) > 2000 {
+			t.Errorf("a failure of %d bytes, a log of %d: %.200s", len(f), len(log.String()), f)
+		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,9 @@ type health struct {
 	// had is set once keys that can verify were there.
 	had atomic.Bool
 }
+
+// maxFailure bounds the text of a failure, in bytes.
+const maxFailure = 1000
 
 type failure struct {
 	text string
@@ -155,7 +159,11 @@ func (k *Keys) succeeded(s *Source) {
 
 // fail notes err; it is logged when it changes.
 func (k *Keys) fail(s *Source, err error) {
-	next := &failure{text: err.Error(), at: k.opts.Now()}
+	text := err.Error()
+	if len(text) > maxFailure { // the client quotes headers of the answer
+		text = strings.ToValidUTF8(text[:maxFailure], "") + " …"
+	}
+	next := &failure{text: text, at: k.opts.Now()}
 	if old := s.health.failure.Swap(next); old == nil || old.text != next.text {
 		k.opts.Log.Warn("keys of issuer can't be read; the last good ones stay", "issuer", s.name.String(), "err", next.text)
 	}
