@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	kjson "sigs.k8s.io/json"
 
@@ -32,8 +33,8 @@ func FromCanonical(key manifests.Key, canonicalJSON []byte, pos manifests.Positi
 	if m, ok := v.(metav1.Object); !ok || m.GetName() != key.Name || m.GetNamespace() != key.Namespace {
 		return nil, fmt.Errorf("%w: %s: it has another name", ErrNotCanonical, key)
 	}
-	if t := typeMeta(v); t.Kind != spec.kind || t.APIVersion != spec.group+"/"+spec.versions[0] {
-		return nil, fmt.Errorf("%w: %s: it is of kind %s %s", ErrNotCanonical, key, t.APIVersion, t.Kind)
+	if t := typeMeta(v); t == nil || t.Kind != spec.kind || t.APIVersion != spec.group+"/"+spec.versions[0] {
+		return nil, fmt.Errorf("%w: %s: it is of another kind", ErrNotCanonical, key)
 	}
 	for _, fe := range validate(v) {
 		if !fe.Warning {
@@ -61,28 +62,14 @@ func restore(spec *kindSpec, data []byte) (any, error) {
 
 func fieldsRoot(v any) reflect.Type { return reflect.TypeOf(v).Elem() }
 
+// typeMeta is the kind of an object as its type has it; nil: v is no object.
 func typeMeta(v any) *metav1.TypeMeta {
-	switch v := v.(type) {
-	case *v1alpha1.Mesh:
-		return &v.TypeMeta
-	case *v1alpha1.Workload:
-		return &v.TypeMeta
-	case *v1alpha1.Certificate:
-		return &v.TypeMeta
-	case *v1alpha1.TokenIssuer:
-		return &v.TypeMeta
-	case *v1alpha1.AuthPolicy:
-		return &v.TypeMeta
-	case *gatewayv1.Gateway:
-		return &v.TypeMeta
-	case *gatewayv1.HTTPRoute:
-		return &v.TypeMeta
-	case *gatewayv1.GRPCRoute:
-		return &v.TypeMeta
-	case *gatewayv1.ReferenceGrant:
-		return &v.TypeMeta
+	o, ok := v.(interface{ GetObjectKind() schema.ObjectKind })
+	if !ok {
+		return nil
 	}
-	return nil
+	t, _ := o.GetObjectKind().(*metav1.TypeMeta)
+	return t
 }
 
 // absolute makes the relative paths of an object absolute. They are kept as they are where dir itself is not absolute.
