@@ -39,8 +39,11 @@ func (s *Source) track(raw net.Conn, over func(*conn) *tls.Conn) *tls.Conn {
 // proof that the peer has their key, and whoever has seen a certificate could keep connections open with it.
 func (c *conn) overdue() {
 	c.mu.Lock()
-	shown := c.certs != nil
+	shown, gone := c.certs != nil, c.closed
 	c.mu.Unlock()
+	if gone {
+		return
+	}
 	if shown {
 		end := time.AfterFunc(lookAtMost, func() { _ = c.Close() })
 		complete := c.tls.ConnectionState().HandshakeComplete // waits for a handshake that goes on
