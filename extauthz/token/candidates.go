@@ -60,19 +60,28 @@ func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, erro
 	return nil, invalid(ReasonIssuerUnknown, "no issuer has this iss")
 }
 
-// knownFirst puts those first that have the key which p names: an issuer whose token it isn't must not be asked for a key, and waited for,
-// before the one whose it is. Else the order stays.
+// knownFirst puts those first that have the key which p names, or whose keys come from where that one comes from: an issuer whose token it
+// isn't must not be asked for a key, and waited for, before the one whose it is. Else the order stays: it says whose a token is that
+// several would take.
 func knownFirst(candidates []*issuer, p *parsed) {
 	if len(candidates) < 2 {
 		return
 	}
-	unknown := func(i *issuer) int {
+	type place struct{ url, discovery string }
+	of := func(i *issuer) place { return place{i.conf.Keys.URL, i.conf.Keys.Discovery} }
+	known := map[place]bool{}
+	for _, i := range candidates {
 		if _, ok := i.keys.Set().Lookup(p.kid, p.alg); ok {
+			known[of(i)] = true
+		}
+	}
+	rank := func(i *issuer) int {
+		if known[of(i)] {
 			return 0
 		}
 		return 1
 	}
-	slices.SortStableFunc(candidates, func(a, b *issuer) int { return unknown(a) - unknown(b) })
+	slices.SortStableFunc(candidates, func(a, b *issuer) int { return cmp.Compare(rank(a), rank(b)) })
 }
 
 // names of candidates.

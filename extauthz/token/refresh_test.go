@@ -240,3 +240,24 @@ func TestKeys1SameIssTwoKeySets(t *testing.T) {
 	_, err := v.Verify(ctx, sign(header().with("kid", "new"), claims()), accepted)
 	wantReason(t, err, token.ErrUnavailable, token.ReasonKeysPending)
 }
+
+// Where two issuers have one iss and one key set, the order of the policy says whose a token is, also while only the second has heard of its
+// key: else a deny rule for the first would be passed by.
+func TestKeys1SameIssOneKeySet(t *testing.T) {
+	t.Parallel()
+	k := testKeys()
+	s := newKeyServer(t, jwkSet(jwkOf("rsa", &k.rsa.PublicKey)))
+	a, b := fetchedIssuer(s), fetchedIssuer(s)
+	a.Name.Name, b.Name.Name = "first", "second"
+	v := network(t, a, b)
+	next := jwkSet(jwkOf("next", &k.rsa.PublicKey))
+	s.keys.Store(&next)
+	head := header().with("kid", "next")
+	if _, err := v.Verify(t.Context(), sign(head, claims()), []policy.Name{b.Name}); err != nil {
+		t.Fatal(err)
+	}
+	user, err := v.Verify(t.Context(), sign(head, claims().with("jti", "2")), []policy.Name{a.Name, b.Name})
+	if err != nil || user.Issuer != a.Name {
+		t.Errorf("%+v, %v", user, err)
+	}
+}
