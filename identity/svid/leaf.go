@@ -81,6 +81,12 @@ func checkUsage(cert *x509.Certificate) error {
 	return nil
 }
 
+// URINames are the URI names of a certificate to the letter. Errors wrap ErrSVID.
+func URINames(cert *x509.Certificate) ([]string, error) {
+	uris, _, err := uriNames(cert)
+	return uris, err
+}
+
 // uriNames reads the URI names from the bytes of the extension: url.URL would re-print some of them differently.
 func uriNames(cert *x509.Certificate) (uris []string, critical bool, err error) {
 	ext := find(cert, oidSubjectAltName())

@@ -17,6 +17,8 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/credence-mesh/credence/identity/svid"
 )
 
 // TLSOptions of Checks over TCP. All are required: without them anybody who reaches the port could ask what is allowed, and say who asks.
@@ -166,9 +168,13 @@ func (f *tlsFiles) verify(m *tlsMaterial, chain []*x509.Certificate) (name strin
 		}
 	}
 	leaf := chain[0]
+	uris, err := svid.URINames(leaf)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("the client's certificate: %w", err)
+	}
 	for _, allowed := range f.opts.Clients {
 		// An SVID has exactly one URI (X509-SVID §2): of two nobody could say which one is meant.
-		if len(leaf.URIs) == 1 && leaf.URIs[0].String() == allowed {
+		if len(uris) == 1 && uris[0] == allowed {
 			return allowed, until, nil
 		}
 		if !strings.Contains(allowed, "://") && slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return strings.EqualFold(n, allowed) }) {
