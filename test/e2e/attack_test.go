@@ -23,6 +23,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("paths that the gateway keeps and the sidecar does not", func(t *testing.T) { keptAndMerged(t, m) })
 	t.Run("names that some server reads as ours", func(t *testing.T) { forgedNames(t, m) })
 	t.Run("an upgrade of another method", func(t *testing.T) { upgradeOfPost(t, m) })
+	t.Run("settings that are broken by an edit", func(t *testing.T) { settingsBroken(t, m) })
 }
 
 // shout writes all of text and returns all that is said until the other side is silent or closes.
@@ -213,4 +214,46 @@ func forgedNames(t *testing.T, m *apiMesh) {
 			}
 		}
 	}
+}
+
+// settingsBroken: what an edit makes of settings that cannot be taken changes nothing but the status; it never ends in the defaults.
+func settingsBroken(t *testing.T, m *apiMesh) {
+	text := m.manifest(t, "mesh.yaml")
+	const ref = "group: credence.mesh, kind: GatewaySettings, name: edge}}"
+	for _, c := range []struct{ name, from, to, told string }{
+		{"a value out of range", "healthPath: /healthz", "healthPath: /x?y", "invalid-path"},
+		{"an unknown field", "healthPath: /healthz", "healthPaths: /healthz", "unknown-field"},
+		{"every client a proxy", "healthPath: /healthz", "healthPath: /healthz\n  clientAddress: {trustedProxies: [0.0.0.0/0]}", "invalid-value"},
+		{"a reference of another group", ref, "group: gateway.networking.k8s.io, kind: GatewaySettings, name: edge}}", "unsupported-reference"},
+		{"a reference to another namespace", ref, "group: credence.mesh, kind: GatewaySettings, name: other/edge}}", "invalid-name"},
+		{"a reference of another kind", ref, "group: credence.mesh, kind: Mesh, name: edge}}", "unsupported-reference"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m.Edit("mesh.yaml", strings.Replace(text, c.from, c.to, 1))
+			m.Await("the diagnostic", func() string {
+				for _, d := range m.Status().Diagnostics {
+					if d.Code == c.told {
+						return ""
+					}
+				}
+				return fmt.Sprintf("%+v", m.Status().Diagnostics)
+			})
+			for target, status := range map[string]int{"/healthz": 200, "/keeps//a%2Fb": 200, "/strict/x": 403, "//strict": 400} {
+				if e := m.exchange(t, "", "EDGE", "-", "GET "+target+" HTTP/1.1\r\nHost: a.test\r\nx_kept: 1\r\n"); e.status != status ||
+					e.seen != nil && e.seen.header.Get("X_kept") == "" {
+					t.Errorf("%s: %d, want %d; the upstream got %v", target, e.status, status, e.seen)
+				}
+			}
+		})
+	}
+	// A reference to nothing is good in form: everything is denied.
+	m.Edit("mesh.yaml", strings.Replace(text, ref, "group: credence.mesh, kind: GatewaySettings, name: gone}}", 1))
+	m.Await("the denial", func() string {
+		for target, status := range map[string]int{"/healthz": 403, "/x": 403, "/keeps/x": 403, "/cors/x": 403} {
+			if e := m.exchange(t, "", "EDGE", "-", "GET "+target+" HTTP/1.1\r\nHost: a.test\r\n"); e.status != status {
+				return fmt.Sprintf("%s: %d", target, e.status)
+			}
+		}
+		return ""
+	})
 }

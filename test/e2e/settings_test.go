@@ -139,7 +139,10 @@ func trustedProxies(t *testing.T, m *apiMesh, clients map[string]string) {
 	}
 	// All of them proxies; nobody; no address.
 	for i, c := range [][2]string{{"127.0.0.4, 127.0.0.5", "127.0.0.4"}, {"", "127.0.0.2"}, {"unknown", "127.0.0.2"}, {"203.0.113.7, x, 127.0.0.4", "127.0.0.2"},
-		{"203.0.113.7:4711, 127.0.0.4", "127.0.0.2"}, {"6.6.6.6\r\nX-Forwarded-For: 203.0.113.7", "203.0.113.7"}, {"2001:db8::1", "[2001:db8::1]"}} {
+		{"203.0.113.7:4711, 127.0.0.4", "127.0.0.2"}, {"6.6.6.6\r\nX-Forwarded-For: 203.0.113.7", "203.0.113.7"}, {"2001:db8::1", "[2001:db8::1]"},
+		// Envoy reads 20 addresses at most.
+		{strings.Repeat("6.6.6.6, ", 18) + "203.0.113.7, 127.0.0.5", "203.0.113.7"}, {strings.Repeat("6.6.6.6, ", 19) + "203.0.113.7, 127.0.0.5", "127.0.0.2"},
+		{"203.0.113.7, ::ffff:127.0.0.4", "[::ffff:127.0.0.4]"}, {"203.0.113.7, 127.0.0.4, ,", "127.0.0.2"}, {"127.1", "127.0.0.2"}} {
 		path := fmt.Sprintf("/chain/%d", i)
 		m.exchange(t, "127.0.0.2", "FRONT", "-", fmt.Sprintf("GET %s HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: %s\r\n", path, c[0]))
 		clients[path] = c[1]
