@@ -23,6 +23,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/credence-mesh/credence/extauthz"
 )
 
 // idp signs tokens for benchmarks.
@@ -174,6 +176,20 @@ func BenchmarkCheckCached(b *testing.B) {
 		resp, err := s.Check(context.Background(), req)
 		if err != nil || resp.GetOkResponse() == nil {
 			b.Fatal(resp, err)
+		}
+	}
+}
+
+// BenchmarkDecode is what the message of a Check costs before it is looked at.
+func BenchmarkDecode(b *testing.B) {
+	data, err := proto.Marshal(full(newIDP().mint(b, "RS256", "1", "orders:read")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := extauthz.DecodeCheckRequest(data, &authv3.CheckRequest{}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -26,7 +26,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	return DecodeCheckRequest(data.Materialize(), req)
+	var text strings.Builder
+	text.Grow(data.Len())
+	for _, part := range data {
+		text.Write(part.ReadOnlyData())
+	}
+	return decodeCheckRequest(text.String(), req)
 }
 
 var (
@@ -39,26 +44,42 @@ var (
 // messages merge, the last scalar counts, strings must be UTF-8; only raw_value of a header is given as its value, whatever its
 // bytes. data is not kept.
 func DecodeCheckRequest(data []byte, req *authv3.CheckRequest) error {
-	f := fields{text: string(data), data: data}
+	return decodeCheckRequest(string(data), req)
+}
+
+// decodeCheckRequest is DecodeCheckRequest; the strings in req are parts of text.
+func decodeCheckRequest(text string, req *authv3.CheckRequest) error {
+	f, r := fields{text: text}, &room{}
 	for f.next() {
 		if f.number != 1 {
 			continue
 		}
 		if req.Attributes == nil {
-			req.Attributes = &authv3.AttributeContext{}
+			req.Attributes = &r.attributes
 		}
-		if err := decodeAttributes(f.sub(), req.Attributes); err != nil {
+		if err := r.decodeAttributes(f.sub(), req.Attributes); err != nil {
 			return err
 		}
 	}
 	return f.err
 }
 
+// room is where the messages are that nearly every request has, taken at once.
+type room struct {
+	attributes authv3.AttributeContext
+	source     authv3.AttributeContext_Peer
+	request    authv3.AttributeContext_Request
+	http       authv3.AttributeContext_HttpRequest
+	headers    corev3.HeaderMap
+	list       [2]*corev3.HeaderValue
+	values     [2]corev3.HeaderValue
+	// taken of values.
+	taken int
+}
+
 // fields walks over the length-delimited fields of one message; fields of other wire types are skipped.
 type fields struct {
-	// text and data are the same bytes.
 	text string
-	data []byte
 	// number and [start:end) of the current field.
 	number     protowire.Number
 	start, end int
@@ -67,34 +88,74 @@ type fields struct {
 }
 
 func (f *fields) next() bool {
-	for f.err == nil && f.pos < len(f.data) {
-		number, typ, n := protowire.ConsumeTag(f.data[f.pos:])
-		if n < 0 {
-			f.err = errWire
-			return false
+	for f.err == nil && f.pos < len(f.text) {
+		if f.short() {
+			return true
 		}
-		f.pos += n
-		size := protowire.ConsumeFieldValue(number, typ, f.data[f.pos:])
-		if size < 0 {
-			f.err = errWire
-			return false
+		if f.any() {
+			return true
 		}
-		f.end = f.pos + size
-		if typ != protowire.BytesType {
-			f.pos = f.end
-			continue
-		}
-		_, prefix := protowire.ConsumeVarint(f.data[f.pos:])
-		f.number, f.start = number, f.pos+prefix
-		f.pos = f.end
-		return true
 	}
 	return false
 }
 
-func (f *fields) sub() fields {
-	return fields{text: f.text[f.start:f.end], data: f.data[f.start:f.end]}
+// short takes a length-delimited field whose tag has one byte and whose length has at most two: nearly all are such. False: it is none.
+func (f *fields) short() bool {
+	rest := f.text[f.pos:]
+	if len(rest) < 2 || rest[0] >= 0x80 || protowire.Type(rest[0]&7) != protowire.BytesType || rest[0]>>3 == 0 {
+		return false
+	}
+	start, size := 2, int(rest[1])
+	if size >= 0x80 {
+		if len(rest) < 3 || rest[2] >= 0x80 {
+			return false
+		}
+		start, size = 3, size&0x7f|int(rest[2])<<7
+	}
+	if size > len(rest)-start {
+		return false
+	}
+	f.number, f.start, f.end = protowire.Number(rest[0]>>3), f.pos+start, f.pos+start+size
+	f.pos = f.end
+	return true
 }
+
+// any takes a field of any form. False: it is skipped, or an error.
+func (f *fields) any() bool {
+	// The longest tag and the longest number have ten bytes each.
+	var head [20]byte
+	rest := head[:copy(head[:], f.text[f.pos:])]
+	number, typ, n := protowire.ConsumeTag(rest)
+	if n < 0 {
+		f.err = errWire
+		return false
+	}
+	f.pos += n
+	rest = rest[n:]
+	if typ == protowire.BytesType {
+		size, prefix := protowire.ConsumeVarint(rest)
+		if prefix < 0 || size > uint64(len(f.text)-f.pos-prefix) { //nolint:gosec // prefix bytes are there
+			f.err = errWire
+			return false
+		}
+		f.number, f.start = number, f.pos+prefix
+		f.end = f.start + int(size) //nolint:gosec // at most the length of text
+		f.pos = f.end
+		return true
+	}
+	if typ == protowire.StartGroupType {
+		rest = []byte(f.text[f.pos:])
+	}
+	size := protowire.ConsumeFieldValue(number, typ, rest)
+	if size < 0 {
+		f.err = errWire
+		return false
+	}
+	f.pos += size
+	return false
+}
+
+func (f *fields) sub() fields { return fields{text: f.text[f.start:f.end]} }
 
 func (f *fields) bytes() string { return f.text[f.start:f.end] }
 
@@ -108,20 +169,20 @@ func (f *fields) string(to *string) {
 	*to = s
 }
 
-func decodeAttributes(f fields, a *authv3.AttributeContext) error {
+func (r *room) decodeAttributes(f fields, a *authv3.AttributeContext) error {
 	for f.next() {
 		var err error
 		switch f.number { //nolint:exhaustive // field numbers are no enumeration
 		case 1:
 			if a.Source == nil {
-				a.Source = &authv3.AttributeContext_Peer{}
+				a.Source = &r.source
 			}
 			err = decodePeer(f.sub(), a.Source)
 		case 4:
 			if a.Request == nil {
-				a.Request = &authv3.AttributeContext_Request{}
+				a.Request = &r.request
 			}
-			err = decodeRequest(f.sub(), a.Request)
+			err = r.decodeRequest(f.sub(), a.Request)
 		case 10:
 			var key, value string
 			key, value, err = decodeEntry(f.sub())
@@ -151,22 +212,22 @@ func decodePeer(f fields, p *authv3.AttributeContext_Peer) error {
 	return f.err
 }
 
-func decodeRequest(f fields, r *authv3.AttributeContext_Request) error {
+func (r *room) decodeRequest(f fields, to *authv3.AttributeContext_Request) error {
 	for f.next() {
 		if f.number != 2 {
 			continue
 		}
-		if r.Http == nil {
-			r.Http = &authv3.AttributeContext_HttpRequest{}
+		if to.Http == nil {
+			to.Http = &r.http
 		}
-		if err := decodeHTTP(f.sub(), r.Http); err != nil {
+		if err := r.decodeHTTP(f.sub(), to.Http); err != nil {
 			return err
 		}
 	}
 	return f.err
 }
 
-func decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
+func (r *room) decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
 	for f.next() {
 		var err error
 		switch f.number { //nolint:exhaustive // field numbers are no enumeration
@@ -189,9 +250,9 @@ func decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) error {
 			f.string(&h.Protocol)
 		case 13:
 			if h.HeaderMap == nil {
-				h.HeaderMap = &corev3.HeaderMap{}
+				h.HeaderMap = &r.headers
 			}
-			err = decodeHeaderMap(f.sub(), h.HeaderMap)
+			err = r.decodeHeaderMap(f.sub(), h.HeaderMap)
 		}
 		if err != nil {
 			return err
@@ -212,12 +273,12 @@ func decodeEntry(f fields) (key, value string, err error) {
 	return key, value, f.err
 }
 
-func decodeHeaderMap(f fields, m *corev3.HeaderMap) error {
+func (r *room) decodeHeaderMap(f fields, m *corev3.HeaderMap) error {
 	for f.next() {
 		if f.number != 1 {
 			continue
 		}
-		if err := decodeHeader(f.sub(), m); err != nil {
+		if err := r.decodeHeader(f.sub(), m); err != nil {
 			return err
 		}
 	}
@@ -237,7 +298,7 @@ func wanted(key, value string) bool {
 	return false
 }
 
-func decodeHeader(f fields, m *corev3.HeaderMap) error {
+func (r *room) decodeHeader(f fields, m *corev3.HeaderMap) error {
 	var key, value, raw string
 	for f.next() {
 		switch f.number { //nolint:exhaustive // field numbers are no enumeration
@@ -252,12 +313,26 @@ func decodeHeader(f fields, m *corev3.HeaderMap) error {
 	if f.err != nil || !wanted(key, cmp.Or(raw, value)) {
 		return f.err
 	}
-	h := &corev3.HeaderValue{Key: key, Value: value}
+	h := r.header(m)
+	h.Key, h.Value = key, value
 	if raw != "" && value == "" {
 		h.Value = raw
 	} else if raw != "" {
 		h.RawValue = []byte(raw)
 	}
-	m.Headers = append(m.Headers, h)
 	return nil
+}
+
+// header adds one to m.
+func (r *room) header(m *corev3.HeaderMap) *corev3.HeaderValue {
+	h := &corev3.HeaderValue{}
+	if r.taken < len(r.values) {
+		h = &r.values[r.taken]
+		r.taken++
+	}
+	if m.Headers == nil {
+		m.Headers = r.list[:0]
+	}
+	m.Headers = append(m.Headers, h)
+	return h
 }
