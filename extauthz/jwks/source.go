@@ -165,6 +165,6 @@ func (k *Keys) fail(s *Source, err error) {
 	}
 	next := &failure{text: text, at: k.opts.Now()}
 	if old := s.health.failure.Swap(next); old == nil || old.text != next.text {
-		k.opts.Log.Warn("keys of issuer can't be read; the last good ones stay", "issuer", s.name.String(), "err", next.text)
+		k.opts.Log.Warn("keys of issuer can't be read; those of the last good time stay, if there are any", "issuer", s.name.String(), "err", next.text)
 	}
 }

@@ -47,7 +47,9 @@ type Listening struct {
 type Issuer struct {
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"`
-	Keys   int    `json:"keys"`
+	// More is how many iss it has besides, on the same keys.
+	More int `json:"more,omitempty"`
+	Keys int `json:"keys"`
 	// Updated is when the keys were last read well, Next when the issuer is asked again, Until how long they are trusted unless it
 	// answers; zero: never.
 	Updated time.Time `json:"updated,omitzero"`

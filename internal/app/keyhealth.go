@@ -70,16 +70,20 @@ func orElse(text, otherwise string) string {
 
 // issuerStatus is what Status tells of the issuers of set.
 func issuerStatus(set *policy.Set, keys *jwks.Keys) []admin.Issuer {
-	urls := map[policy.Name]string{}
+	byName := map[policy.Name]*policy.Issuer{}
 	for i := range set.Issuers {
-		urls[set.Issuers[i].Name] = set.Issuers[i].URL()
+		byName[set.Issuers[i].Name] = &set.Issuers[i]
 	}
 	out := []admin.Issuer{}
 	for _, k := range keys.Status() {
-		out = append(out, admin.Issuer{
-			Name: k.Issuer.String(), Issuer: urls[k.Issuer], Keys: k.Keys, Updated: k.Updated, Next: k.Next, Until: k.Until,
+		a := admin.Issuer{
+			Name: k.Issuer.String(), Keys: k.Keys, Updated: k.Updated, Next: k.Next, Until: k.Until,
 			Restored: k.Restored, Skipped: k.Skipped, Error: k.Failure,
-		})
+		}
+		if i := byName[k.Issuer]; i != nil {
+			a.Issuer, a.More = i.URL(), len(i.Issuers)-1
+		}
+		out = append(out, a)
 	}
 	return out
 }

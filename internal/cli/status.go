@@ -124,7 +124,11 @@ func issuerRow(now time.Time, i admin.Issuer) []string {
 	if !i.Until.IsZero() {
 		until = i.Until.Local().Format(time.DateTime)
 	}
-	return []string{i.Name, i.Issuer, strconv.Itoa(i.Keys), read, next, until, i.Error}
+	iss := i.Issuer
+	if i.More > 0 {
+		iss += fmt.Sprintf(" and %d more", i.More)
+	}
+	return []string{i.Name, iss, strconv.Itoa(i.Keys), read, next, until, i.Error}
 }
 
 // section prints a blank line and a table; an empty one is left out.

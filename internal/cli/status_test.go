@@ -64,7 +64,7 @@ func TestStatusTablesLineUpWhateverTheyHold(t *testing.T) {
 			{ID: "sidecar/default/x", PID: 2},
 		},
 		Issuers: []admin.Issuer{
-			{Name: "default/dev", Issuer: "https://é.test", Error: "late"},
+			{Name: "default/dev", Issuer: "https://é.test", More: 2, Error: "late"},
 			{Name: "default/idp", Issuer: "https://idp.test", Keys: 2, Updated: at.Add(-90 * time.Second), Next: at.Add(time.Hour), Until: at.Add(24 * time.Hour), Restored: true},
 		},
 		Pinned:      []string{"Mesh m"},
@@ -89,9 +89,9 @@ sidecar/default/orders  4194304  1.40.0  7           0         connected
 sidecar/default/web     1        -       0           0         refused Listener (in): bad
 sidecar/default/x       2        -       0           0         not connected
 
-ISSUER       URL               KEYS  READ                  NEXT       TRUSTED UNTIL        FAILURE
-default/dev  https://é.test    0     -                     -          -                    late
-default/idp  https://idp.test  2     1m30s ago, from disk  in 1h0m0s  2026-01-03 03:04:05  -
+ISSUER       URL                        KEYS  READ                  NEXT       TRUSTED UNTIL        FAILURE
+default/dev  https://é.test and 2 more  0     -                     -          -                    late
+default/idp  https://idp.test           2     1m30s ago, from disk  in 1h0m0s  2026-01-03 03:04:05  -
 
 OBJECT              STATE
 Mesh m              in force in its last good version

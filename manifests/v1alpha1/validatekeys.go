@@ -25,7 +25,7 @@ func (c *checker) keys(s *TokenIssuerSpec) {
 		}
 	}
 	if n != 1 {
-		c.fail("spec.keys", "one-of", "exactly one source of keys is needed", "set one of discovery, url, file, inline, development")
+		c.fail("spec.keys", "one-of", "exactly one source of keys is needed", "set one of discovery, url, file, inline, development; what is meant without keys is discovery: {}")
 		return
 	}
 	switch {
