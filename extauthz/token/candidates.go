@@ -60,10 +60,10 @@ func (st *state) candidates(iss string, accepted []policy.Name) ([]*issuer, erro
 	return nil, invalid(ReasonIssuerUnknown, "no issuer has this iss")
 }
 
-// knownFirst puts those first that have the key which p names, or whose keys come from where that one comes from: an issuer whose token it
+// knownFirst puts those first that have the key, or whose keys come from where that one comes from: an issuer whose token it
 // isn't must not be asked for a key, and waited for, before the one whose it is. Else the order stays: it says whose a token is that
 // several would take.
-func knownFirst(candidates []*issuer, p *parsed) {
+func knownFirst(candidates []*issuer, kid, alg string) {
 	if len(candidates) < 2 {
 		return
 	}
@@ -71,7 +71,7 @@ func knownFirst(candidates []*issuer, p *parsed) {
 	of := func(i *issuer) place { return place{i.conf.Keys.URL, i.conf.Keys.Discovery} }
 	known := map[place]bool{}
 	for _, i := range candidates {
-		if _, ok := i.keys.Set().Lookup(p.kid, p.alg); ok {
+		if _, ok := i.keys.Set().Lookup(kid, alg); ok {
 			known[of(i)] = true
 		}
 	}
@@ -82,6 +82,28 @@ func knownFirst(candidates []*issuer, p *parsed) {
 		return 1
 	}
 	slices.SortStableFunc(candidates, func(a, b *issuer) int { return cmp.Compare(rank(a), rank(b)) })
+}
+
+// rightful tells whether a token that i took before is i's among the accepted: no other of them comes first that might take it. Where it was
+// shown before must not decide whose it is.
+func (st *state) rightful(hit *verified, i *issuer, accepted []policy.Name) bool {
+	if len(st.byIss[hit.claims.iss]) == 1 {
+		return true
+	}
+	candidates, err := st.candidates(hit.claims.iss, accepted)
+	if err != nil {
+		return false
+	}
+	knownFirst(candidates, hit.kid, hit.key.Algorithm)
+	for _, c := range candidates {
+		if c == i {
+			return true
+		}
+		if !slices.Contains(hit.refusedBy, c.hash) {
+			return false
+		}
+	}
+	return false
 }
 
 // names of candidates.

@@ -90,6 +90,8 @@ type verified struct {
 	// kid is what the token's header says (it may say nothing).
 	kid    string
 	claims *claims
+	// refusedBy are the configurations that came before and will never take this token, whatever keys there are and what time it is.
+	refusedBy [][sha256.Size]byte
 	// weight in the cache, in bytes.
 	weight uint32
 }

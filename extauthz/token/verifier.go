@@ -144,8 +144,11 @@ func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Na
 			continue
 		}
 		good, err := i.again(hit)
-		if good {
+		if good && st.rightful(hit, i, accepted) {
 			return hit.user, nil
+		}
+		if good {
+			continue
 		}
 		if err == nil {
 			v.cache.Invalidate(key)
@@ -172,18 +175,32 @@ func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, 
 			return user, err
 		}
 	}
-	knownFirst(candidates, p)
+	knownFirst(candidates, p.kid, p.alg)
 	var first error
+	var refusedBy [][sha256.Size]byte
 	for _, i := range candidates {
 		facts, err := i.verify(ctx, p)
 		if err == nil {
+			facts.refusedBy = refusedBy
 			facts.weight = uint32(len(raw)*entryFactor + entryOverhead) //nolint:gosec // at most maxToken
 			v.cache.Set(cacheKey{issuer: i.hash, token: sum}, facts)
 			return facts.user, nil
+		}
+		if final(err) {
+			refusedBy = append(refusedBy, i.hash)
 		}
 		if first == nil || (errors.Is(err, ErrUnavailable) && !errors.Is(first, ErrUnavailable)) {
 			first = err
 		}
 	}
 	return nil, first
+}
+
+// final tells whether the same token can't become good under the same configuration, whatever keys there are and what time it is.
+func final(err error) bool {
+	switch Reason(err) {
+	case ReasonKidUnknown, ReasonKeysPending, ReasonKeyIssuer, ReasonSignature, ReasonExpired, ReasonNotYetValid, ReasonIssuedInFuture:
+		return false // clocks go back too
+	}
+	return errors.Is(err, ErrInvalid)
 }
