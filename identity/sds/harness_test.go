@@ -46,6 +46,7 @@ type state struct {
 	others []*x509bundle.Bundle
 	drop   bool // the CA's bundle is left out
 	certs  map[string][2][]byte
+	hold   func() // before each answer about entitlement
 }
 
 func (s *state) set(change func(*state)) {
@@ -59,8 +60,12 @@ func (s *state) Changed() <-chan struct{} { return s.changed.C() }
 
 func (s *state) Entitled(context.Context, *attest.Process) ([]spiffeid.ID, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ids, s.err
+	ids, err, hold := s.ids, s.err, s.hold
+	s.mu.Unlock()
+	if hold != nil {
+		hold()
+	}
+	return ids, err
 }
 
 func (s *state) Get(ctx context.Context, id spiffeid.ID) (*x509svid.SVID, error) {

@@ -55,6 +55,8 @@ func run[Req any](ctx context.Context, s *Server, receive func() (Req, error), d
 			return err
 		}
 		select {
+		case <-ctx.Done(): // receive may have ended without a word
+			return grpcstatus.FromContextError(ctx.Err()).Err()
 		case req := <-requests:
 			if err := d.accept(req); err != nil {
 				return err
