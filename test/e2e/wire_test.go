@@ -95,14 +95,8 @@ func (r *recorder) serve(name string, c net.Conn) {
 			_, _ = io.Copy(io.Discard, c) // until the proxy gives up
 			return
 		}
-		if strings.HasPrefix(target, "/drip") { // an answer without a length, which ends when something more has come
-			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndrip\r\n"); err != nil {
-				return
-			}
-			if _, err := in.R.Peek(1); err != nil {
-				return
-			}
-			if _, err := io.WriteString(c, "0\r\n\r\n"); err != nil {
+		if code, ok := strings.CutPrefix(target, "/drip"); ok {
+			if err := drip(c, in.R, code); err != nil {
 				return
 			}
 			continue
@@ -112,6 +106,33 @@ func (r *recorder) serve(name string, c net.Conn) {
 			return
 		}
 	}
+}
+
+// drip answers without a length, until something more has come; after "/103" and the like it says that first.
+func drip(c net.Conn, in *bufio.Reader, code string) error {
+	if code != "" {
+		if _, err := io.WriteString(c, "HTTP/1.1 "+strings.TrimPrefix(code, "/")+" Wait\r\n\r\n"); err != nil {
+			return err
+		}
+		// What this lets through comes now, or not at all.
+		if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			return err
+		}
+		if _, err := in.Peek(1); err != nil && !isTimeout(err) {
+			return err
+		}
+		if err := c.SetReadDeadline(time.Time{}); err != nil {
+			return err
+		}
+	}
+	if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndrip\r\n"); err != nil {
+		return err
+	}
+	if _, err := in.Peek(1); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c, "0\r\n\r\n")
+	return err
 }
 
 // take returns what has arrived since the last call.
