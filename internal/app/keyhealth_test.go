@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/internal/app"
 	"github.com/credence-mesh/credence/policy"
@@ -54,4 +56,33 @@ func TestKeysInReadiness(t *testing.T) {
 	says("one that comes later", h.NotReady(nil))
 	says("one that comes later", h.Degraded(), "issuer default/new has no keys, its tokens are refused")
 	says("other reasons later", h.NotReady([]string{"proxy x"}), "proxy x")
+}
+
+// An issuer of several iss is one row, which does not look as if it were one iss.
+func TestStatusOfAnIssuerWithSeveralNames(t *testing.T) {
+	b, err := startAuthz(t, func(o *app.AuthzOptions) {
+		o.Socket.Path = filepath.Join(filepath.Dir(o.StateDir), "check.sock")
+		must(t, os.WriteFile(filepath.Join(o.Dir, "issuer.yaml"), []byte(`
+apiVersion: credence.mesh/v1alpha1
+kind: TokenIssuer
+metadata: {name: several}
+spec:
+  issuerTemplate: {pattern: "https://login.test/{tid}", values: [a, b, c]}
+  audiences: [shop]
+  keys: {inline: '`+usableKey+`'}
+---
+apiVersion: credence.mesh/v1alpha1
+kind: TokenIssuer
+metadata: {name: single}
+spec: {issuer: "https://single.test", audiences: [shop], keys: {inline: '`+usableKey+`'}}
+`), 0o600))
+	})
+	must(t, err)
+	got := map[string]int{}
+	for _, i := range b.status().Issuers {
+		got[i.Name+" "+i.Issuer] = i.More
+	}
+	if diff := cmp.Diff(map[string]int{"default/several https://login.test/a": 2, "default/single https://single.test": 0}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
