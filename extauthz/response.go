@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/credence-mesh/credence/policy/decide"
 )
@@ -34,51 +31,42 @@ func respond(c *check) *authv3.CheckResponse {
 	return allowedResponse(c)
 }
 
-// allowedHeaders is the room for all headers of an allow, taken at once.
-type allowedHeaders struct {
-	options [6]corev3.HeaderValueOption
-	values  [6]corev3.HeaderValue
-	list    [6]*corev3.HeaderValueOption
-}
-
 func allowedResponse(c *check) *authv3.CheckResponse {
 	var subject, issuer, scopes, client string
 	if u := c.user; u != nil {
 		subject, issuer, client, scopes = u.Subject, u.IssuerURL, u.Client, strings.Join(u.Scopes, " ")
 	}
-	room := &allowedHeaders{}
-	ok := &authv3.OkHttpResponse{Headers: room.list[:0]}
+	room := &allowedRoom{}
 	set := func(name, value string) {
 		if value == "" {
-			ok.HeadersToRemove = append(ok.HeadersToRemove, name)
+			room.removed = append(room.removed, name)
 			return
 		}
-		n := len(ok.Headers)
-		option, v := &room.options[n], &room.values[n]
-		v.Key, v.Value, option.Header = name, value, v
-		ok.Headers = append(ok.Headers, option)
+		room.headers.add(name, value)
 	}
+	room.removed = room.names[:0]
 	set(headerSubject, encodeValue(subject, false))
 	set(headerIssuer, encodeValue(issuer, false))
 	set(headerScopes, encodeValue(scopes, true))
 	set(headerClient, encodeValue(client, false))
 	set(headerPeer, encodeValue(c.peer, false))
 	set(headerDecision, c.id)
-	metadata := map[string]*structpb.Value{"decision": text(c.id)}
+	metadata := room.metadata.empty()
+	metadata.set("decision", c.id)
 	if subject != "" {
-		metadata["subject"] = text(subject)
+		metadata.set("subject", subject)
 	}
 	if client != "" {
-		metadata["client"] = text(client)
+		metadata.set("client", client)
 	}
 	if c.user != nil {
-		metadata["principal"] = text(principal(c.user))
+		metadata.set("principal", principal(c.user))
 	}
-	return &authv3.CheckResponse{
-		Status:          &rpcstatus.Status{Code: int32(codes.OK)},
-		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: ok},
-		DynamicMetadata: &structpb.Struct{Fields: metadata},
-	}
+	room.ok.Headers, room.ok.HeadersToRemove = room.headers.all(), room.removed
+	room.status.Code = int32(codes.OK)
+	room.http.OkResponse = &room.ok
+	room.resp.Status, room.resp.HttpResponse, room.resp.DynamicMetadata = &room.status, &room.http, &metadata.fields
+	return &room.resp
 }
 
 // principal is the kind of whom a token speaks for: a client's id is no user's name.
@@ -89,19 +77,12 @@ func principal(u *decide.User) string {
 	return "user"
 }
 
-func text(s string) *structpb.Value { return structpb.NewStringValue(strings.ToValidUTF8(s, "\uFFFD")) }
-
-// header leaves append unset: that overwrites on requests, and keeps a denied header from being lost.
-func header(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}}
-}
-
 // deniedResponse is any answer that is not an allow; its status code is never OK.
 func deniedResponse(c *check) *authv3.CheckResponse {
-	o := &c.outcome
-	resp := &authv3.CheckResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		"decision": text(c.id), "reason": text(o.reason),
-	}}}
+	o, room := &c.outcome, &deniedRoom{}
+	metadata := room.metadata.empty()
+	metadata.set("decision", c.id)
+	metadata.set("reason", o.reason)
 	code, httpCode := codes.PermissionDenied, typev3.StatusCode_Forbidden
 	switch o.kind {
 	case unauthorized:
@@ -112,24 +93,29 @@ func deniedResponse(c *check) *authv3.CheckResponse {
 		code, httpCode = codes.Unavailable, typev3.StatusCode_ServiceUnavailable
 	case forbidden, decided, aborted:
 	}
-	resp.Status = &rpcstatus.Status{Code: int32(code), Message: o.reason}
-	denied := &authv3.DeniedHttpResponse{
-		Status: &typev3.HttpStatus{Code: httpCode},
-		Headers: []*corev3.HeaderValueOption{
-			header(contentType, "application/json"), header("cache-control", "no-store"), header(headerDecision, c.id),
-		},
-		Body: body(c),
-	}
+	room.status.Code, room.status.Message = int32(code), o.reason
+	resp, denied := &room.resp, &room.denied
+	resp.Status, resp.DynamicMetadata = &room.status, &metadata.fields
 	if c.rpc != "" {
-		denied = rpcRefusal(c, int32(code))
-	}
-	if challenge := challenge(o); challenge != "" {
-		denied.Headers = append(denied.Headers, header("www-authenticate", challenge))
-	}
-	if o.kind == unavailable {
-		resp.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied}
+		rpcRefusal(c, int32(code), room)
 	} else {
-		resp.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied}
+		room.http.Code = httpCode
+		room.headers.add(contentType, "application/json")
+		room.headers.add("cache-control", "no-store")
+		room.headers.add(headerDecision, c.id)
+		denied.Body = body(c)
+	}
+	denied.Status = &room.http
+	if challenge := challenge(o); challenge != "" {
+		room.headers.add("www-authenticate", challenge)
+	}
+	denied.Headers = room.headers.all()
+	if o.kind == unavailable {
+		room.asError.ErrorResponse = denied
+		resp.HttpResponse = &room.asError
+	} else {
+		room.asDenied.DeniedResponse = denied
+		resp.HttpResponse = &room.asDenied
 	}
 	return resp
 }
@@ -159,31 +145,45 @@ func quotable(s string) string {
 	}, s)
 }
 
-// refusal is the body of every answer that is not an allow.
-type refusal struct {
-	Error    string `json:"error"`
-	Reason   string `json:"reason"`
-	Message  string `json:"message"`
-	Scope    string `json:"scope,omitempty"`
-	Decision string `json:"decision"`
-}
-
 // body for people and programs. It says what the client can do and nothing of rules, policies or why exactly a token is bad: that is in
 // the decision log, under the same decision id.
 func body(c *check) string {
 	o := &c.outcome
-	r := refusal{Error: o.oauth, Reason: o.reason, Message: message(o), Scope: strings.Join(o.decision.MissingScopes, " "), Decision: c.id}
-	if r.Error == "" {
-		r.Error = [...]string{
+	kind := o.oauth
+	if kind == "" {
+		kind = [...]string{
 			forbidden: "forbidden", unauthorized: "unauthorized", badRequest: "invalid_request",
 			unavailable: "temporarily_unavailable", decided: "forbidden", aborted: "forbidden",
 		}[o.kind]
 	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		return ""
+	b := make([]byte, 0, 256)
+	member := func(name, value string) {
+		b = appendJSON(append(b, name...), value)
 	}
-	return string(data) + "\n"
+	member(`{"error":`, kind)
+	member(`,"reason":`, o.reason)
+	member(`,"message":`, message(o))
+	if scopes := strings.Join(o.decision.MissingScopes, " "); scopes != "" {
+		member(`,"scope":`, scopes)
+	}
+	member(`,"decision":`, c.id)
+	return string(append(b, "}\n"...))
+}
+
+// appendJSON appends s as a JSON string (RFC 8259 §7).
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				return append(b, `""`...)
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 func message(o *outcome) string {

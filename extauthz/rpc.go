@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -74,19 +73,17 @@ func answerType(value string) string {
 
 // rpcRefusal is a refusal that gRPC clients understand: the status in headers (gRPC over HTTP/2, "Trailers-Only"), and HTTP 200, which a
 // client of gRPC-Web needs to look at them. It is a refusal to Envoy all the same: what decides there is CheckResponse.status, never OK.
-func rpcRefusal(c *check, code int32) *authv3.DeniedHttpResponse {
+func rpcRefusal(c *check, code int32, room *deniedRoom) {
 	text := message(&c.outcome)
-	denied := &authv3.DeniedHttpResponse{
-		Status: &typev3.HttpStatus{Code: typev3.StatusCode_OK},
-		Headers: []*corev3.HeaderValueOption{
-			header(contentType, c.rpc), header("cache-control", "no-store"), header(headerDecision, c.id),
-			header("grpc-status", strconv.Itoa(int(code))), header("grpc-message", encodeMessage(text)),
-		},
-	}
+	room.http.Code = typev3.StatusCode_OK
+	room.headers.add(contentType, c.rpc)
+	room.headers.add("cache-control", "no-store")
+	room.headers.add(headerDecision, c.id)
+	room.headers.add("grpc-status", strconv.Itoa(int(code)))
+	room.headers.add("grpc-message", encodeMessage(text))
 	if details := rpcDetails(c, code, text); details != "" {
-		denied.Headers = append(denied.Headers, header("grpc-status-details-bin", details))
+		room.headers.add("grpc-status-details-bin", details)
 	}
-	return denied
 }
 
 // rpcDetails is google.rpc.Status with one ErrorInfo, as grpc-status-details-bin carries it.
