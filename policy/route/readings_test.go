@@ -59,7 +59,7 @@ func (p proxy) takes(m *policy.RouteMatch, q *sent) bool {
 	}
 	for _, f := range m.Query {
 		value, ok := strings.CutPrefix(q.query, f.Name+"=")
-		if !ok || !p.same(value, url.QueryEscape(f.Value)) && !(p.literal && value == f.Value) {
+		if is := p.same(value, url.QueryEscape(f.Value)) || p.literal && value == f.Value; !ok || !is {
 			return false
 		}
 	}
