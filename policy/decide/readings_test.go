@@ -125,3 +125,23 @@ func TestDenyOfAHostHoldsForEveryReading(t *testing.T) {
 		}
 	}
 }
+
+// A path with as many slashes of all kinds as Check lets through, and as long as Envoy does, costs a bounded number of readings.
+func TestReadingsAreBounded(t *testing.T) {
+	r := route(t, levels("p"), policy.Policy{Name: name("p"), Rules: []policy.Rule{
+		{Name: "deny", Action: policy.Deny, To: []policy.Operation{{Paths: []policy.PathPattern{{Segments: []string{"admin"}, Prefix: true}}}}},
+		{Name: "all", Action: policy.Allow},
+	}})
+	segments := []string{"", ""}
+	for range 63 {
+		segments = append(segments, "", strings.Repeat("a", 300)+"/"+strings.Repeat("b", 300)+`\`+strings.Repeat("c", 300))
+	}
+	f := &decide.Facts{Method: "GET", Host: "a", Segments: segments, Slash: true}
+	if n := testing.AllocsPerRun(10, func() {
+		if d := r.Decide(f); !d.Allowed() {
+			t.Fatal(d)
+		}
+	}); n > 1000 {
+		t.Errorf("%.0f allocations", n)
+	}
+}
