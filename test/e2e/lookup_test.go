@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/extauthz"
@@ -402,6 +403,14 @@ func pack(t *testing.T, m proto.Message) *anypb.Any {
 // runStatic runs an Envoy with a static configuration until the test ends, and waits until it listens on port.
 func runStatic(t *testing.T, work string, b *bootstrapv3.Bootstrap, port int) {
 	t.Helper()
+	// As the bootstraps of internal/envoy: the expressions that controlplane/xds writes are larger than Envoy's own limit.
+	layer, err := structpb.NewStruct(map[string]any{"re2.max_program_size.error_level": 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.LayeredRuntime = &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
+		Name: "static", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: layer},
+	}}}
 	text, err := protojson.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
