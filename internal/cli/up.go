@@ -20,7 +20,7 @@ import (
 
 // stateFlag is --state-dir.
 func stateFlag(c *cobra.Command) func() (string, error) {
-	flag := c.Flags().String("state-dir", "", "where CA, last-good objects and endpoints.json are kept (default: /var/lib/credence for root, else ~/.local/state/credence)")
+	flag := c.Flags().String("state-dir", "", "where what outlives the process is kept, and endpoints.json (default: /var/lib/credence for root, else ~/.local/state/credence)")
 	return func() (string, error) {
 		if *flag != "" {
 			return *flag, nil
