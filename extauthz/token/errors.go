@@ -63,6 +63,9 @@ func (r *refusal) Error() string { return r.reason + ": " + r.detail }
 
 // Reason is the stable code of an error of Verify, "" for any other error.
 func Reason(err error) string {
+	if err == nil {
+		return ""
+	}
 	var r *refusal
 	if errors.As(err, &r) {
 		return r.reason
@@ -73,6 +76,9 @@ func Reason(err error) string {
 // Detail says for a log, beside the Reason, what an operator can act on: by how much a clock is ahead, both numbers of a limit, the issuer.
 // It holds nothing of a token but alg, kid and typ names of bounded length, quoted. "" for any other error.
 func Detail(err error) string {
+	if err == nil {
+		return ""
+	}
 	var r *refusal
 	if errors.As(err, &r) {
 		return r.detail
