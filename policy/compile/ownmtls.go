@@ -51,7 +51,7 @@ func (c *compiler) ownAccess(w *workload, p *policy.Port) policy.Access {
 	i := slices.IndexFunc(w.value.Spec.Ports, func(in v1alpha1.WorkloadPort) bool { return in.Port == int32(p.Port) })
 	at := place{w.obj, fmt.Sprintf("spec.ports[%d].mtls", i)}
 	if why := c.unenforcedDenial(w, p); why != "" {
-		c.errorAt(at, "policy-not-enforced", fmt.Sprintf("port %s of %s is not denied although %s: %s", p.Name, w.obj.Key, why, ownDecides),
+		c.errorAt(at, "policy-not-enforced", fmt.Sprintf("port %s of %s stays open, because %s; what should deny it: %s", p.Name, w.obj.Key, ownDecides, why),
 			"repair the policy; until then the code of the application is all that guards this port")
 	}
 	if mesh := c.attached.byTarget[target{kind: policy.MeshLevel, name: policy.Name{Name: c.mesh.name.Name}}]; len(mesh) > 0 {
