@@ -71,9 +71,9 @@ func parseJWS(raw string) (p *parsed, payload []byte, err error) {
 func dots(raw string) (first, second int, err error) {
 	n := 0
 	for i := range len(raw) {
-		switch c := raw[i]; {
-		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
-		case c == '.':
+		switch classes[raw[i]] {
+		case '-':
+		case '.':
 			switch n++; n {
 			case 1:
 				first = i
@@ -93,8 +93,19 @@ func dots(raw string) (first, second int, err error) {
 	return 0, 0, invalid(ReasonMalformed, "%d segments, not 3", n+1)
 }
 
+// classes has '-' for the characters of base64url and '.' for the dot: a token is looked through byte by byte.
+var classes = func() (c [256]byte) {
+	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		c[b] = '-'
+	}
+	c['.'] = '.'
+	return c
+}()
+
+var base64url = base64.RawURLEncoding.Strict()
+
 func segment(s string) ([]byte, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	b, err := base64url.DecodeString(s)
 	if err != nil {
 		return nil, invalid(ReasonMalformed, "a segment is not canonical base64url")
 	}
