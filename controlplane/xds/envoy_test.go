@@ -30,6 +30,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/credence-mesh/credence/controlplane/xds"
@@ -120,7 +121,16 @@ func (s *static) bootstrap(r *xds.Resources) *bootstrapv3.Bootstrap {
 	for _, x := range r.Listeners {
 		out.Listeners = append(out.Listeners, s.listener(unpack(s.t, x.Body, &listenerv3.Listener{})))
 	}
-	return &bootstrapv3.Bootstrap{Node: &corev3.Node{Id: "test", Cluster: "test"}, StaticResources: out}
+	runtime, err := structpb.NewStruct(map[string]any{xds.RegexSizeKey: xds.RegexSize})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &bootstrapv3.Bootstrap{
+		Node: &corev3.Node{Id: "test", Cluster: "test"}, StaticResources: out,
+		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
+			Name: "test", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtime},
+		}}},
+	}
 }
 
 func (s *static) authz() *clusterv3.Cluster {

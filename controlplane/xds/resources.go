@@ -24,6 +24,14 @@ const (
 	SDSCluster = "credence_sds"
 )
 
+// RegexSizeKey and RegexSize are the runtime value that every bootstrap sets: RE2's size of the largest regular expression that Translate
+// writes, that of the longest path of a route (1,024 characters, each of which may be written in two ways), with room. With Envoy's
+// default of 100 one long path would keep the routes of a whole listener from being taken.
+const (
+	RegexSizeKey = "re2.max_program_size.error_level"
+	RegexSize    = 1 << 16
+)
+
 // TrustSecret is the SDS secret that holds the bundles of all trust domains (a validation context with Envoy's SPIFFE validator).
 const TrustSecret = "ALL"
 

@@ -17,13 +17,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-)
 
-// The static clusters of every proxy: its links to the agent, all on unix sockets. controlplane/xds refers to them by these names.
-const (
-	xdsCluster   = "credence_xds"
-	authzCluster = "credence_authz"
-	sdsCluster   = "credence_sds"
+	"github.com/credence-mesh/credence/controlplane/xds"
 )
 
 const (
@@ -31,9 +26,6 @@ const (
 	maxConnections = 20_000
 	// maxChecks in flight: Envoy's default of 1,024 would answer 503 long before the Check server is busy.
 	maxChecks = 100_000
-	// maxRegex is RE2's size of the regular expression for the longest path of a route (1,024 characters, each of which may be written in
-	// two ways), with room. Envoy's default of 100 would let one long path keep the routes of a whole listener from being taken.
-	maxRegex = 1 << 16
 )
 
 // Node says which proxy a bootstrap is for and where its agent is.
@@ -57,7 +49,7 @@ func Bootstrap(n Node) ([]byte, error) {
 	}
 	var clusters []*clusterv3.Cluster
 	for _, c := range []struct{ name, socket string }{
-		{xdsCluster, n.AgentSocket}, {authzCluster, n.AgentSocket}, {sdsCluster, n.SDSSocket},
+		{xds.ADSCluster, n.AgentSocket}, {xds.AuthzCluster, n.AgentSocket}, {xds.SDSCluster, n.SDSSocket},
 	} {
 		cluster, err := pipeCluster(c.name, c.socket)
 		if err != nil {
@@ -69,7 +61,7 @@ func Bootstrap(n Node) ([]byte, error) {
 		ResourceApiVersion:    corev3.ApiVersion_V3,
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
 	}
-	runtime, err := structpb.NewStruct(map[string]any{"re2.max_program_size.error_level": maxRegex})
+	runtime, err := structpb.NewStruct(map[string]any{xds.RegexSizeKey: xds.RegexSize})
 	if err != nil {
 		return nil, fmt.Errorf("bootstrap of %s: %w", n.ID, err)
 	}
@@ -100,7 +92,7 @@ func adsSource() *corev3.ApiConfigSource {
 		TransportApiVersion:       corev3.ApiVersion_V3,
 		SetNodeOnFirstMessageOnly: true,
 		GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-			ClusterName: xdsCluster,
+			ClusterName: xds.ADSCluster,
 			RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
 				BaseInterval: durationpb.New(20 * time.Millisecond), MaxInterval: durationpb.New(500 * time.Millisecond),
 			}},

@@ -404,7 +404,7 @@ func pack(t *testing.T, m proto.Message) *anypb.Any {
 func runStatic(t *testing.T, work string, b *bootstrapv3.Bootstrap, port int) {
 	t.Helper()
 	// As the bootstraps of internal/envoy: the expressions that controlplane/xds writes are larger than Envoy's own limit.
-	layer, err := structpb.NewStruct(map[string]any{"re2.max_program_size.error_level": 1 << 16})
+	layer, err := structpb.NewStruct(map[string]any{xds.RegexSizeKey: xds.RegexSize})
 	if err != nil {
 		t.Fatal(err)
 	}
