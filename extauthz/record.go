@@ -19,7 +19,9 @@ import (
 const maxLoggedPath = 1024
 
 type metrics struct {
-	checks  *prometheus.CounterVec
+	checks *prometheus.CounterVec
+	// allowed is the one of checks that counts most.
+	allowed prometheus.Counter
 	seconds prometheus.Histogram
 	panics  prometheus.Counter
 	retired prometheus.Gauge
@@ -44,6 +46,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Route ids that are gone from the configuration and not yet forgotten.",
 		}),
 	}
+	m.allowed = m.checks.WithLabelValues(classAllowed, decide.Allowed.String())
 	if r == nil {
 		return m, nil
 	}
@@ -55,12 +58,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+const classAllowed = "allowed"
+
 // class of the answer, for logs and metrics.
 func (o *outcome) class() string {
 	switch o.kind {
 	case decided:
 		if o.decision.Allowed() {
-			return "allowed"
+			return classAllowed
 		}
 		return "forbidden"
 	case unauthorized:
@@ -83,7 +88,11 @@ func (s *Server) record(ctx context.Context, c *check) {
 	if detail := token.Reason(o.err); detail != "" {
 		reason = reason + ":" + detail
 	}
-	s.metrics.checks.WithLabelValues(o.class(), reason).Inc()
+	if class := o.class(); class == classAllowed && reason == decide.Allowed.String() {
+		s.metrics.allowed.Inc()
+	} else {
+		s.metrics.checks.WithLabelValues(class, reason).Inc()
+	}
 	s.metrics.seconds.Observe(took.Seconds())
 	level := slog.LevelInfo
 	if o.kind == unavailable || o.kind == aborted {
