@@ -108,7 +108,7 @@ func TestAuditOfReadings(t *testing.T) {
 func TestDenyOfAHostHoldsForEveryReading(t *testing.T) {
 	r := route(t, levels("p"), policy.Policy{Name: name("p"), Rules: []policy.Rule{
 		{Name: "deny", Action: policy.Deny, To: []policy.Operation{
-			{Hosts: []string{"secret.test", "*.secret.test"}, Paths: []policy.PathPattern{{Segments: []string{"x"}, Prefix: true}}},
+			{Hosts: []string{"secret.test", "*.secret.test", "[::1]"}, Paths: []policy.PathPattern{{Segments: []string{"x"}, Prefix: true}}},
 			{Hosts: []string{"a.test"}, Paths: []policy.PathPattern{{Segments: []string{"own"}}}},
 		}},
 		{Name: "all", Action: policy.Allow},
@@ -116,10 +116,31 @@ func TestDenyOfAHostHoldsForEveryReading(t *testing.T) {
 	for path, denied := range map[string]bool{
 		"||secret.test|x": true, "||Secret.Test|x|y": true, "||secret.test.|x": true, "||secret.test:80|x": true, "||u:p@secret.test:80|x": true,
 		"||a.secret.test|x": true, "|||secret.test|x": true, "|/secret.test/x": true, "||secret.test|/x": true, `|\secret.test\x`: true,
+		`|/\secret.test|x`: true, `|\/secret.test|x`: true, "||[::1]|x": true, "||[::1]:80|x": true, "||u@[::1]|x": true,
 		"||other.test|own": true, "||secret.test|own": true,
 		"|secret.test|x": false, "||xsecret.test|x": false, "||secret.test|y": false, "|x||secret.test|x": false, "||secret.test@a.test|x": false,
 	} {
 		f := &decide.Facts{Method: "GET", Host: "a.test", Segments: strings.Split(path[1:], "|")}
+		if got := !r.Decide(f).Allowed(); got != denied {
+			t.Errorf("%s: denied %t, want %t", path, got, denied)
+		}
+	}
+}
+
+// A deny rule for a path with a slash at the end is for that one in every reading, and for no other.
+func TestDenyOfASlashAtTheEndHoldsForEveryReading(t *testing.T) {
+	r := route(t, levels("p"), policy.Policy{Name: name("p"), Rules: []policy.Rule{
+		{Name: "deny", Action: policy.Deny, To: []policy.Operation{{Paths: []policy.PathPattern{{Segments: []string{"admin"}, Slash: true}}}}},
+		{Name: "all", Action: policy.Allow},
+	}})
+	for path, denied := range map[string]bool{
+		"|admin|": true, "||admin|": true, "|||admin|": true, "|admin||": true, "||h|admin|": true, "|/admin|": true, "|admin/": true, `|admin\`: true,
+		"|admin": false, "||admin": false, "||h|admin": false, "|/admin": false, "|admin|x|": false,
+	} {
+		f := &decide.Facts{Method: "GET", Host: "a.test", Segments: strings.Split(path[1:], "|")}
+		if n := len(f.Segments) - 1; f.Segments[n] == "" {
+			f.Segments, f.Slash = f.Segments[:n], true
+		}
 		if got := !r.Decide(f).Allowed(); got != denied {
 			t.Errorf("%s: denied %t, want %t", path, got, denied)
 		}
