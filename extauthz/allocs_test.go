@@ -15,7 +15,7 @@ import (
 // What a Check leaves behind is a good part of what it costs, decision log included. The limits leave room for the race detector, under
 // which pools forget; the verifier of these tests has four allocations of its own.
 func TestAllocations(t *testing.T) {
-	r := newRig(t, func(o *extauthz.Options) { o.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
+	r := newRig(t, func(o *extauthz.Options) { o.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) }) //nolint:sloglint // what a record allocates counts
 	data, err := proto.Marshal(full("alice~orders:read"))
 	if err != nil {
 		t.Fatal(err)

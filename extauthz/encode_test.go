@@ -154,7 +154,8 @@ func TestOutcomesLeaveAsTheyAre(t *testing.T) {
 	for _, req := range []*authv3.CheckRequest{
 		ask(), ask(withRoute("plain")), ask(withRoute("plain"), withAuth(), withPeer("", "")), ask(withAuth()), ask(withAuth("Bearer alice~x")), ask(withAuth(`Bearer a"é<&%`)),
 		ask(withAuth("Bearer é%~orders:read")), ask(withAuth("Bearer bad")), ask(withAuth("Bearer later")), ask(withAuth("Bearer panic")), ask(withAuth("Bearer a,b")),
-		ask(withPath("/..")), ask(withPeer("cert "+batchID, batchID)), ask(withRoute("gone")), ask(withRoute("broken")), {},
+		ask(withPath("/..")), ask(withPeer("cert "+batchID, batchID)), ask(withRoute("gone")), ask(withRoute("broken")),
+		{},
 		ask(withAuth(), withCall("application/grpc"), withMethod("POST")), ask(withAuth("Bearer later"), withCall("application/grpc-web-text"), withMethod("POST")),
 	} {
 		got, err := client.Check(context.Background(), req)
