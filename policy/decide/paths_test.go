@@ -52,3 +52,38 @@ func TestRouteKeepsWhatAllBehindKeep(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnMTLSPortIsNoRoute: no proxy serves such a port, so none may ask about it, whatever the Set says of its access.
+func TestOwnMTLSPortIsNoRoute(t *testing.T) {
+	set := &policy.Set{
+		Policies: []policy.Policy{{Name: name("p"), Rules: []policy.Rule{{Name: "all", Action: policy.Allow}}}},
+		Workloads: []policy.Workload{{Name: name("ledger"), Ports: []policy.Port{
+			{Name: "own", Port: 8443, OwnMTLS: true, Access: levels("p")},
+			{Name: "own2", Port: 8444, OwnMTLS: true, Route: "own2", Access: levels("p")},
+		}}},
+	}
+	for _, id := range []policy.RouteID{"", "own2"} {
+		if _, ok := decide.NewIndex(set).Route(id); ok {
+			t.Errorf("there is a route %q", id)
+		}
+	}
+}
+
+// TestOneIDForTwoWaysToReadPaths: nobody can tell by which rules the path of such a request was judged.
+func TestOneIDForTwoWaysToReadPaths(t *testing.T) {
+	port := func(rules policy.PathRules) policy.Port {
+		return policy.Port{Name: "http", Port: 80, Route: "id", Paths: rules, Access: levels("p")}
+	}
+	for _, c := range []struct {
+		other policy.PathRules
+		want  bool
+	}{{policy.PathRules{}, true}, {policy.PathRules{KeepEmptySegments: true}, false}} {
+		r, ok := decide.NewIndex(&policy.Set{
+			Policies:  []policy.Policy{{Name: name("p"), Rules: []policy.Rule{{Name: "all", Action: policy.Allow}}}},
+			Workloads: []policy.Workload{{Name: name("w"), Ports: []policy.Port{port(policy.PathRules{}), port(c.other)}}},
+		}).Route("id")
+		if !ok || r.Decide(&decide.Facts{Method: "GET", Host: "h"}).Allowed() != c.want {
+			t.Errorf("%+v: allowed is not %t", c.other, c.want)
+		}
+	}
+}
