@@ -40,7 +40,8 @@ unit: ## unit tests with the race detector; needs no Envoy
 
 test/grpcweb/node_modules: test/grpcweb/package-lock.json
 	@echo "fetching the official gRPC-Web client"
-	@npm ci --prefix test/grpcweb --no-audit --no-fund --loglevel=error
+	@ca=/etc/ssl/certs/ca-certificates.crt; [ ! -f $$ca ] || export NODE_EXTRA_CA_CERTS=$${NODE_EXTRA_CA_CERTS:-$$ca}; \
+	npm ci --prefix test/grpcweb --no-audit --no-fund --loglevel=error
 	@touch $@
 
 e2e: doctor envoy build test/grpcweb/node_modules ## tests on real Envoy
