@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,9 +57,14 @@ func startChromium(t *testing.T) *chromium {
 	if err != nil {
 		t.Fatal(err)
 	}
+	profile, err := os.MkdirTemp("", "credence-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), binary, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions", "--ignore-certificate-errors",
-		"--disable-dev-shm-usage", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--disable-dev-shm-usage", "--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{theirIn, theirOut}, log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -77,9 +83,31 @@ func startChromium(t *testing.T) *chromium {
 			<-ended
 		}
 		_ = ourIn.Close()
+		remove(t, cmd.Process.Pid, profile)
 	})
 	c.attach()
 	return c
+}
+
+// remove ends what is left of the browser, whose helpers outlive it by a moment and write into its profile, and removes that.
+func remove(t *testing.T, group int, profile string) {
+	t.Helper()
+	_ = syscall.Kill(-group, syscall.SIGKILL) // there may be nobody
+	end := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := os.RemoveAll(profile)
+		if err == nil {
+			return
+		}
+		select {
+		case <-end:
+			t.Error(err)
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (c *chromium) read(from *os.File) {
