@@ -92,17 +92,17 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 	}
 	attributes := req.GetAttributes()
 	c.rpc = rpcType(attributes.GetRequest().GetHttp())
-	var verifier Verifier
+	var verifiers Verifiers
 	if s.byLookup == nil {
 		c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])
-		if c.route, verifier = st.route(c.routeID, proxy, c.started); c.route == nil {
+		if c.route, verifiers = st.route(c.routeID, proxy, c.started); c.route == nil {
 			c.outcome = outcome{kind: forbidden, reason: reasonRoute}
 			return alive(ctx)
 		}
 	}
 	t, ok := canonical(attributes.GetRequest().GetHttp(), st.pathRules(c.route), c)
 	if ok && s.byLookup != nil {
-		verifier, ok = s.lookup(attributes, st, &t, c)
+		verifiers, ok = s.lookup(attributes, st, &t, c)
 	}
 	if err := alive(ctx); err != nil || !ok {
 		return err
@@ -112,7 +112,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		return err
 	}
 	if raw != "" {
-		ok := verify(ctx, verifier, raw, c)
+		ok := verify(ctx, verifiers.Tokens, raw, c)
 		if err := alive(ctx); err != nil || !ok {
 			return err
 		}
@@ -177,6 +177,10 @@ func (s *Server) read(a *authv3.AttributeContext, st *state, t *target, c *check
 
 // verify has the token verified. A credential that is presented where one is read must be good, also where nobody needs it.
 func verify(ctx context.Context, v Verifier, raw string, c *check) bool {
+	if v == nil {
+		c.outcome = outcome{kind: unavailable, reason: reasonTokenUnavailable}
+		return false
+	}
 	user, err := v.Verify(ctx, raw, c.route.Issuers())
 	switch {
 	case err == nil && user != nil:

@@ -74,10 +74,10 @@ func (s *Server) peerOf(source *authv3.AttributeContext_Peer, trust string) (id,
 }
 
 // lookup finds the route of the canonical request in c. With ok false the outcome says why not.
-func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *check) (verifier Verifier, ok bool) {
-	refuse := func(k kind, reason string) (Verifier, bool) {
+func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *check) (verifiers Verifiers, ok bool) {
+	refuse := func(k kind, reason string) (Verifiers, bool) {
 		c.outcome = outcome{kind: k, reason: reason}
-		return nil, false
+		return Verifiers{}, false
 	}
 	// Envoys that normalise leave no such thing. Of one that does not, the route "/a" is not that of "/%61", which the server behind takes
 	// for the same.
@@ -111,11 +111,11 @@ func (s *Server) lookup(a *authv3.AttributeContext, st *state, t *target, c *che
 	}
 	c.routeID = found.ID
 	var r *decide.Route
-	if r, verifier = st.route(found.ID, st.router.proxy, c.started); r == nil {
+	if r, verifiers = st.route(found.ID, st.router.proxy, c.started); r == nil {
 		return refuse(forbidden, reasonRoute)
 	}
 	c.route = r
-	return verifier, true
+	return verifiers, true
 }
 
 // escapesUnreserved: a character that needs no percent-encoding has one (RFC 3986 §2.3). The path has been parsed.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
 )
@@ -23,19 +24,48 @@ type Callers interface {
 	Caller(ctx context.Context) (policy.ProxyID, error)
 }
 
-// Verifier verifies the user's token against the issuers that the route accepts. Its errors wrap token.ErrInvalid or
-// token.ErrUnavailable; any other error counts as the latter. A nil User without an error does too.
+// Verifier verifies one kind of credential by the objects (TokenIssuers, Credentials) that the route accepts. Its errors wrap
+// credential.ErrInvalid, ErrLimited or ErrUnavailable; any other error counts as the last. A nil User without an error does too.
 type Verifier interface {
 	Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error)
+}
+
+// Verifiers are one Verifier per kind of credential. Where there is none, no credential of that kind can be verified: 503.
+type Verifiers struct {
+	// Tokens takes what follows "Bearer " or "DPoP ", JWTs and opaque tokens.
+	Tokens Verifier
+	// Basic takes what follows "Basic ".
+	Basic Verifier
+	// APIKeys takes the whole key.
+	APIKeys Verifier
+	// Certificates takes the URL-encoded PEM of the client's certificate.
+	Certificates Verifier
+	// Internal takes the Txn-Token; accepted is empty.
+	Internal Verifier
+}
+
+// Minter makes internal tokens. Its errors are answered with 503; an empty token without an error is one.
+type Minter interface {
+	Mint(ctx context.Context, r *txntoken.Request) (string, error)
+}
+
+// Revocations tell what has been revoked. They are asked on every Check, after the credential was found good, cached or not.
+type Revocations interface {
+	// Revoked is the id of a revocation that covers u at that time, "" where none does. It does not block.
+	Revoked(u *decide.User, now time.Time) string
 }
 
 // Options of a Server. Callers, Verifier and PeerID are required.
 type Options struct {
 	Callers  Callers
 	Verifier Verifier
-	// Snapshot gives what verifies by the issuers that were published last, and by no later ones. Publish calls it, so that rules are never
-	// judged with the issuers of another Set. Nil: Verifier, always.
-	Snapshot func() Verifier
+	// Snapshot gives what verifies by the objects that were published last, and by no later ones. Publish calls it, so that rules are never
+	// judged with the issuers of another Set. Nil: Verifier, for tokens alone, always.
+	Snapshot func() Verifiers
+	// Minter makes the internal tokens of a Set that asks for them. Nil: such requests get 503.
+	Minter Minter
+	// Revocations: nil: nothing is revoked.
+	Revocations Revocations
 	// PeerID reads the SPIFFE ID out of the URL-encoded PEM of one certificate, strictly (X509-SVID §5.2).
 	PeerID func(urlEncodedPEM string) (string, error)
 	// Lookup has routes found by host and path; nil: proxies send the id of the route that they chose, as ours do.
@@ -52,7 +82,7 @@ type Options struct {
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	callers  Callers
-	snapshot func() Verifier
+	snapshot func() Verifiers
 	peers    *peers
 	// byLookup is Options.Lookup.
 	byLookup *Lookup
@@ -81,7 +111,7 @@ func New(o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	if o.Snapshot == nil {
-		o.Snapshot = func() Verifier { return o.Verifier }
+		o.Snapshot = func() Verifiers { return Verifiers{Tokens: o.Verifier} }
 	}
 	m, err := newMetrics(o.Metrics)
 	if err != nil {

@@ -25,7 +25,9 @@ func (i issuers) Verify(_ context.Context, raw string, accepted []policy.Name) (
 // new issuers and old rules: neither state of the manifests allows what that would.
 func TestRulesAreJudgedWithTheIssuersOfTheirSet(t *testing.T) {
 	published := extauthz.Verifier(issuers{"old": "alice"})
-	r := newRig(t, func(o *extauthz.Options) { o.Snapshot = func() extauthz.Verifier { return published } })
+	r := newRig(t, func(o *extauthz.Options) {
+		o.Snapshot = func() extauthz.Verifiers { return extauthz.Verifiers{Tokens: published} }
+	})
 	bearer := func(raw string) string { return r.answer(t, ask(withAuth("Bearer "+raw))).Reason }
 	published = issuers{"new": "mallory"}
 	if got := bearer("new"); got != "token_invalid" {
@@ -50,7 +52,9 @@ func TestRulesAreJudgedWithTheIssuersOfTheirSet(t *testing.T) {
 // The same for a route that is gone while its proxy still has it: its last rules hold for tokens that were good with them and still are.
 func TestRetiredRouteIsJudgedWithTheIssuersOfItsTime(t *testing.T) {
 	published := extauthz.Verifier(issuers{"old": "alice", "kept": "bob"})
-	r := newRig(t, func(o *extauthz.Options) { o.Snapshot = func() extauthz.Verifier { return published } })
+	r := newRig(t, func(o *extauthz.Options) {
+		o.Snapshot = func() extauthz.Verifiers { return extauthz.Verifiers{Tokens: published} }
+	})
 	published = issuers{"new": "mallory", "kept": "bob"}
 	set := orders()
 	set.Workloads[0].Ports = nil

@@ -20,9 +20,9 @@ type state struct {
 	index *decide.Index
 	// trust is "spiffe://<trust domain>/".
 	trust string
-	// verifier knows the issuers of the Set.
-	verifier Verifier
-	retired  map[policy.RouteID]retired
+	// verifiers know the issuers and Credentials of the Set.
+	verifiers Verifiers
+	retired   map[policy.RouteID]retired
 	// router finds routes where proxies send no ids; nil: they do.
 	router *router
 }
@@ -31,28 +31,28 @@ type state struct {
 type retired struct {
 	// last are the rules that it had; route these and today's denies.
 	last, route *decide.Route
-	// verifier knows the issuers of the last Set that had the route.
-	verifier Verifier
+	// verifiers know the issuers and Credentials of the last Set that had the route.
+	verifiers Verifiers
 	// since is the generation that it was first missing in.
 	since uint64
 	until time.Time
 }
 
 // route finds a route id, of the newest Set or retired not long ago, and what verifies its tokens. Only its own proxy may ask.
-func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) (*decide.Route, Verifier) {
+func (s *state) route(id policy.RouteID, proxy policy.ProxyID, now time.Time) (*decide.Route, Verifiers) {
 	r, ok := s.index.Route(id)
-	verifier := s.verifier
+	verifiers := s.verifiers
 	if !ok {
 		old, ok := s.retired[id]
 		if !ok || !now.Before(old.until) {
-			return nil, nil
+			return nil, Verifiers{}
 		}
-		r, verifier = old.route, both{old.verifier, s.verifier}
+		r, verifiers = old.route, old.verifiers.and(s.verifiers)
 	}
 	if r.Proxy() != proxy {
-		return nil, nil
+		return nil, Verifiers{}
 	}
-	return r, verifier
+	return r, verifiers
 }
 
 // pathRules are those by which the path of a request is read: of its route, or where the path finds the route, of the gateway.
@@ -70,6 +70,20 @@ func (s *state) pathRules(r *decide.Route) policy.PathRules {
 // old rules, and one that is trusted no longer must not be used.
 type both struct{ last, now Verifier }
 
+// and are verifiers of which both must agree. One that is missing verifies nothing.
+func (v Verifiers) and(now Verifiers) Verifiers {
+	join := func(last, now Verifier) Verifier {
+		if last == nil || now == nil {
+			return nil
+		}
+		return both{last, now}
+	}
+	return Verifiers{
+		Tokens: join(v.Tokens, now.Tokens), Basic: join(v.Basic, now.Basic), APIKeys: join(v.APIKeys, now.APIKeys),
+		Certificates: join(v.Certificates, now.Certificates), Internal: join(v.Internal, now.Internal),
+	}
+}
+
 func (b both) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
 	if _, err := b.now.Verify(ctx, raw, accepted); err != nil {
 		return nil, err
@@ -85,7 +99,7 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	now, old := s.now(), s.state.Load()
-	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifier: s.snapshot()}
+	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifiers: s.snapshot()}
 	switch {
 	case s.byLookup != nil:
 		// Ids that are found in the newest Set alone never vanish on the way.
@@ -101,7 +115,7 @@ func (s *state) retire(old *state, generation uint64, now time.Time) {
 	var entries []retired
 	for r := range old.index.Routes() {
 		if _, ok := s.index.Route(r.ID()); !ok {
-			entries = append(entries, retired{last: r, verifier: old.verifier, since: generation, until: now.Add(retirement)})
+			entries = append(entries, retired{last: r, verifiers: old.verifiers, since: generation, until: now.Add(retirement)})
 		}
 	}
 	for id, r := range old.retired {
@@ -130,7 +144,7 @@ func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
 		return
 	}
 	now := s.now()
-	next := &state{index: old.index, trust: old.trust, verifier: old.verifier, router: old.router, retired: make(map[policy.RouteID]retired, len(old.retired))}
+	next := &state{index: old.index, trust: old.trust, verifiers: old.verifiers, router: old.router, retired: make(map[policy.RouteID]retired, len(old.retired))}
 	for id, r := range old.retired {
 		if end := now.Add(inFlight); r.last.Proxy() == proxy && r.since <= generation && end.Before(r.until) {
 			r.until = end

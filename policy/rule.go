@@ -1,5 +1,7 @@
 package policy
 
+import "time"
+
 // Policy is one compiled AuthPolicy. It decides nothing by itself: an Access lists it at a Level.
 type Policy struct {
 	Name Name `json:"name"`
@@ -7,8 +9,21 @@ type Policy struct {
 	Issuers []Name `json:"issuers,omitempty"`
 	// MissingIssuers are references that lead nowhere: every route that the policy is in force on answers "cannot tell".
 	MissingIssuers []Name `json:"missingIssuers,omitempty"`
+	// Basic, APIKeys and ClientCertificates are Credentials whose users it accepts; sorted.
+	Basic              []Name      `json:"basic,omitempty"`
+	APIKeys            []APIKeyUse `json:"apiKeys,omitempty"`
+	ClientCertificates []Name      `json:"clientCertificates,omitempty"`
+	// InternalTokens: it accepts Txn-Tokens of this mesh, whoever the user is.
+	InternalTokens bool `json:"internalTokens,omitempty"`
+	// MissingCredentials are references that lead nowhere, or to what has no such users: as MissingIssuers.
+	MissingCredentials []Name `json:"missingCredentials,omitempty"`
 	// Rules in the order of the manifest.
 	Rules []Rule `json:"rules"`
+}
+
+// ReadsUser tells whether the policy accepts any credential of a user.
+func (p *Policy) ReadsUser() bool {
+	return len(p.Issuers)+len(p.Basic)+len(p.APIKeys)+len(p.ClientCertificates) > 0 || p.InternalTokens
 }
 
 // Action of a rule. The zero value is not valid.
@@ -41,6 +56,21 @@ type Rule struct {
 	Claims []Claim `json:"claims,omitempty"`
 	// Principal: whom the token must speak for.
 	Principal Principal `json:"principal,omitempty"`
+	// Credentials: the user must have come with one of these kinds; sorted. Empty: any that the policy accepts.
+	Credentials []CredentialKind `json:"credentials,omitempty"`
+	// NeedsPeer: matches only with a calling workload, whoever it is.
+	NeedsPeer bool `json:"needsPeer,omitempty"`
+	// Roles and groups of the user; sorted. AnyRoles and AnyGroups empty: none needed.
+	AllRoles  []string `json:"allRoles,omitempty"`
+	AnyRoles  []string `json:"anyRoles,omitempty"`
+	AllGroups []string `json:"allGroups,omitempty"`
+	AnyGroups []string `json:"anyGroups,omitempty"`
+	// ACR: acr must be one of them, in the order of preference (RFC 9470). MaxAge: auth_time must be no longer ago; 0: any.
+	ACR    []string      `json:"acr,omitempty"`
+	MaxAge time.Duration `json:"maxAge,omitempty"`
+	// Condition is a checked CEL expression that must be true; empty: none. One that cannot be evaluated does not hold for an allow rule,
+	// and holds for a deny rule.
+	Condition string `json:"condition,omitempty"`
 }
 
 // Peer is a calling workload by exact ID, or by whole path segments.
@@ -56,11 +86,16 @@ type Operation struct {
 	Paths   []PathPattern `json:"paths,omitempty"`
 	// Hosts are lower case; "*.example.com" stands for one or more labels.
 	Hosts []string `json:"hosts,omitempty"`
+	// Headers: every one of them.
+	Headers []HeaderMatch `json:"headers,omitempty"`
 }
 
 // PathPattern compares decoded segments: "/a/b" has [a b]; "/" has none.
 type PathPattern struct {
 	Segments []string `json:"segments"`
+	// Variables are as many as Segments: where one has a name, the segment may be any that is not empty, and conditions see it under that
+	// name. Empty: every segment is literal.
+	Variables []string `json:"variables,omitempty"`
 	// Prefix: that path and everything below it.
 	Prefix bool `json:"prefix,omitempty"`
 	// Slash: the path ends with a slash, an exact pattern compares that too.

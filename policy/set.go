@@ -27,6 +27,9 @@ type Set struct {
 	Certificates []Certificate `json:"certificates"`
 	Issuers      []Issuer      `json:"issuers"`
 	Policies     []Policy      `json:"policies"`
+	Credentials  []Credentials `json:"credentials,omitempty"`
+	// Revocations of the manifests, by ID.
+	Revocations []Revocation `json:"revocations,omitempty"`
 }
 
 // Mesh is what holds for all.
@@ -35,6 +38,8 @@ type Mesh struct {
 	Development bool          `json:"development"`
 	CATTL       time.Duration `json:"caTTL"`
 	SVIDTTL     time.Duration `json:"svidTTL"`
+	// InternalTokens: nil: none are made, and none accepted.
+	InternalTokens *InternalTokens `json:"internalTokens,omitempty"`
 }
 
 // ProxyKind tells gateways from sidecars. The zero value is not valid.
@@ -82,6 +87,10 @@ type GatewaySettings struct {
 	ConnectionIdle time.Duration `json:"connectionIdle,omitempty"`
 	StreamIdle     time.Duration `json:"streamIdle,omitempty"`
 	StreamCap      time.Duration `json:"streamCap,omitempty"`
+	// ClientCAFile: its HTTPS listeners ask for a client certificate and end the handshake of one that no CA of this PEM file has signed.
+	// Absolute; empty: they don't ask. ClientRequired: and of a client without.
+	ClientCAFile   string `json:"clientCAFile,omitempty"`
+	ClientRequired bool   `json:"clientRequired,omitempty"`
 }
 
 // Fronted tells whether proxies stand before the gateway, all of the time or some of it.
@@ -145,6 +154,8 @@ type VirtualHost struct {
 	Host string `json:"host"`
 	// Routes in the order in which they match: Gateway API precedence.
 	Routes []Route `json:"routes"`
+	// Documents are answered before any route; sorted by Path.
+	Documents []Document `json:"documents,omitempty"`
 }
 
 // RouteID is a hash of exactly what Envoy matches (proxy, listener, section, host, match, rewrites) and of the backends that get traffic,
@@ -325,6 +336,10 @@ type Access struct {
 	Levels []Level `json:"levels"`
 	// Denied: whatever a policy says, the answer is "no" for this reason (a policy without a last good version targets it, …).
 	Denied string `json:"denied,omitempty"`
+	// Upstream is what the service receives of the user; nil: the identity headers alone, and an internal token where there are any.
+	Upstream *Upstream `json:"upstream,omitempty"`
+	// Responses: nil: ours.
+	Responses *Responses `json:"responses,omitempty"`
 }
 
 // LevelKind of a Level. The zero value is not valid.
@@ -377,6 +392,12 @@ type Issuer struct {
 	ClientFrom []string `json:"clientFrom"`
 	// ServiceMarkers: a token that has one of them speaks for a service, not for a user. Beside them sub == client_id does.
 	ServiceMarkers []Claim `json:"serviceMarkers,omitempty"`
+	// Introspection: its tokens are opaque; nil: they are JWTs. Issuers may be empty then: the answer's iss, where there is one, must be in it
+	// otherwise.
+	Introspection *Introspection `json:"introspection,omitempty"`
+	// Roles and Groups say where they are; nil: tokens have none.
+	Roles  *Listing `json:"roles,omitempty"`
+	Groups *Listing `json:"groups,omitempty"`
 }
 
 // URL is the issuer's first iss, for people.

@@ -1,18 +1,15 @@
 package token
 
-import (
-	"errors"
-	"fmt"
-)
+import "github.com/credence-mesh/credence/extauthz/credential"
 
 // Classes of failure. Every error of Verify is exactly one of them (errors.Is).
 var (
 	// ErrInvalid: the token is not good, and no later try with the same token and configuration can succeed before time or keys
 	// change. The client's fault: 401 invalid_token (RFC 6750 §3.1).
-	ErrInvalid = errors.New("token is not valid")
+	ErrInvalid = credential.ErrInvalid
 	// ErrUnavailable: it can't be told whether the token is good (no keys yet, an accepted issuer that can't be used, the context
 	// ended). The client is not at fault: 503.
-	ErrUnavailable = errors.New("token cannot be verified now")
+	ErrUnavailable = credential.ErrUnavailable
 )
 
 // Reasons, as Reason returns them: stable codes for logs and metrics, never for the client.
@@ -52,44 +49,16 @@ const (
 	ReasonCanceled          = "canceled"            // unavailable: the context ended
 )
 
-// refusal is the second error in the chain: the code, and words for the log. It never holds a part of a token except alg, kid and
-// typ names of bounded length, quoted.
-type refusal struct {
-	reason string
-	detail string
-}
+// Reason is credential.Reason. What it and Detail say holds nothing of a token but alg, kid and typ names of bounded length, quoted.
+func Reason(err error) string { return credential.Reason(err) }
 
-func (r *refusal) Error() string { return r.reason + ": " + r.detail }
-
-// Reason is the stable code of an error of Verify, "" for any other error.
-func Reason(err error) string {
-	if err == nil {
-		return ""
-	}
-	var r *refusal
-	if errors.As(err, &r) {
-		return r.reason
-	}
-	return ""
-}
-
-// Detail says for a log, beside the Reason, what an operator can act on: by how much a clock is ahead, both numbers of a limit, the issuer.
-// It holds nothing of a token but alg, kid and typ names of bounded length, quoted. "" for any other error.
-func Detail(err error) string {
-	if err == nil {
-		return ""
-	}
-	var r *refusal
-	if errors.As(err, &r) {
-		return r.detail
-	}
-	return ""
-}
+// Detail is credential.Detail: by how much a clock is ahead, both numbers of a limit, the issuer.
+func Detail(err error) string { return credential.Detail(err) }
 
 func invalid(reason, format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrInvalid, &refusal{reason: reason, detail: fmt.Sprintf(format, args...)})
+	return credential.Invalid(reason, format, args...)
 }
 
 func unavailable(reason, format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnavailable, &refusal{reason: reason, detail: fmt.Sprintf(format, args...)})
+	return credential.Unavailable(reason, format, args...)
 }

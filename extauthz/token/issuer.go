@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -212,7 +211,7 @@ func (i *issuer) explain(c *claims, err error) error {
 		return invalid(ReasonIssuedInFuture, "the issuer's clock is %s ahead of this one, leeway %s", c.iat.time().Sub(now).Round(time.Millisecond),
 			clamp(i.conf.Leeway))
 	}
-	return fmt.Errorf("%w: %w", ErrInvalid, &refusal{reason: ReasonMalformed, detail: "a claim is not valid"})
+	return invalid(ReasonMalformed, "a claim is not valid")
 }
 
 func (i *issuer) missing(c *claims) error {

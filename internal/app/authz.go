@@ -129,7 +129,7 @@ func (a *authz) build() (err error) {
 		lookup.Principal = principalID
 	}
 	a.server, err = extauthz.New(extauthz.Options{
-		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifier { return a.tokens.Snapshot() },
+		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers { return extauthz.Verifiers{Tokens: a.tokens.Snapshot()} },
 		Lookup: lookup, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})
 	return err

@@ -182,7 +182,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 		decisions = a.log
 	}
 	if a.authz, err = extauthz.New(extauthz.Options{
-		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifier { return a.tokens.Snapshot() }, Log: decisions, Metrics: a.metrics, PeerID: peerID,
+		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers { return extauthz.Verifiers{Tokens: a.tokens.Snapshot()} }, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestFileTellsWhatIsWrongAndWhere(t *testing.T) {
 			`m.yaml:8:29: error: spec.ports.last: 070 is not a whole number in decimal [wrong-type] (write plain digits, without leading zeros)`,
 			`m.yaml:8:34: error: spec.ports has no field "lats" [unknown-field] (did you mean last?)`,
 			`m.yaml:9:9: error: spec.svid must be a mapping, not a list [wrong-type]`,
-			`m.yaml:10:3: error: spec has no field "zzz" [unknown-field] (known fields: trustDomain, development, ca, svid, ports, delegatedIDs)`,
+			`m.yaml:10:3: error: spec has no field "zzz" [unknown-field] (known fields: trustDomain, development, ca, svid, ports, delegatedIDs, internalTokens)`,
 		}, []string{"Mesh x"}},
 		{"duplicate key", own("Mesh", "  trustDomain: a\n  trustDomain: b\n"), []string{
 			`m.yaml:6:3: error: spec.trustDomain is given twice [duplicate-key] (the first is at line 5; keep one of them)`,

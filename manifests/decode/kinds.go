@@ -40,6 +40,8 @@ func kinds() []kindSpec {
 		own(v1alpha1.KindTokenIssuer, false, func() any { return new(v1alpha1.TokenIssuer) }),
 		own(v1alpha1.KindAuthPolicy, false, func() any { return new(v1alpha1.AuthPolicy) }),
 		own(v1alpha1.KindGatewaySettings, false, func() any { return new(v1alpha1.GatewaySettings) }),
+		own(v1alpha1.KindCredentials, false, func() any { return new(v1alpha1.Credentials) }),
+		own(v1alpha1.KindRevocationList, false, func() any { return new(v1alpha1.RevocationList) }),
 		foreign("Gateway", func() any { return new(gatewayv1.Gateway) }, gatewayFields),
 		foreign("HTTPRoute", func() any { return new(gatewayv1.HTTPRoute) }, routeFields),
 		foreign("GRPCRoute", func() any { return new(gatewayv1.GRPCRoute) }, grpcRouteFields),

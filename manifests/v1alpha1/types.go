@@ -19,6 +19,8 @@ const (
 	KindAuthPolicy  = "AuthPolicy"
 
 	KindGatewaySettings = "GatewaySettings"
+	KindCredentials     = "Credentials"
+	KindRevocationList  = "RevocationList"
 )
 
 // Mesh is the one object that names the trust domain and the lifetimes. It has no namespace.
@@ -43,7 +45,27 @@ type MeshSpec struct {
 	Ports *MeshPorts `json:"ports,omitempty"`
 	// DelegatedIDs lets a namespace claim SPIFFE IDs outside its own prefix.
 	DelegatedIDs []DelegatedID `json:"delegatedIDs,omitempty"`
+	// InternalTokens: gateways and sidecars hand services a short-lived token of who the user is. Absent: none.
+	InternalTokens *InternalTokens `json:"internalTokens,omitempty"`
 }
+
+// InternalTokens (Txn-Token, draft-ietf-oauth-transaction-tokens).
+type InternalTokens struct {
+	// Issuer is the iss. Default https://credence.TRUSTDOMAIN: it is a name, nothing is fetched from it.
+	Issuer string `json:"issuer,omitempty"`
+	// TTL of one token. Default 60s, 10s to 300s.
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+	// Mode: perRequest, or cached: one token for several requests of a user on a route, which is outside the draft. Default perRequest.
+	Mode string `json:"mode,omitempty"`
+	// RotateEvery is how long a key signs. Default 24h, 1m to 720h (10s in a development mesh).
+	RotateEvery *metav1.Duration `json:"rotateEvery,omitempty"`
+}
+
+// Values of InternalTokens.Mode.
+const (
+	ModePerRequest = "perRequest"
+	ModeCached     = "cached"
+)
 
 // MeshCA configures the embedded CA.
 type MeshCA struct {
@@ -200,6 +222,16 @@ type GatewaySettingsSpec struct {
 	HealthPath string `json:"healthPath,omitempty"`
 	// Limits of connections and streams.
 	Limits *GatewayLimits `json:"limits,omitempty"`
+	// ClientCertificates: HTTPS listeners ask clients for a certificate. Absent: they don't.
+	ClientCertificates *ClientCertificates `json:"clientCertificates,omitempty"`
+}
+
+// ClientCertificates says whose certificates a client may show.
+type ClientCertificates struct {
+	// CAFile is a PEM file of CAs; relative to the manifest's file where it is not absolute. A certificate of no other ends the handshake.
+	CAFile string `json:"caFile"`
+	// Required: no handshake without one. Default false.
+	Required bool `json:"required,omitempty"`
 }
 
 // ClientAddress says which proxies before the gateway are believed; exactly one field is set.
@@ -242,6 +274,84 @@ type AuthPolicySpec struct {
 	// Authentication accepted for users. Absent: no user token is read at this level.
 	Authentication *PolicyAuthentication `json:"authentication,omitempty"`
 	Rules          []PolicyRule          `json:"rules"`
+	// Upstream says what the service behind receives of the user. What several policies in force say is joined; the innermost wins where they
+	// differ.
+	Upstream *PolicyUpstream `json:"upstream,omitempty"`
+	// Responses change what refused clients are told; the same.
+	Responses *PolicyResponses `json:"responses,omitempty"`
+}
+
+// PolicyUpstream is what the service behind receives.
+type PolicyUpstream struct {
+	// Credential: remove or forward the one that the client has sent. Default remove.
+	Credential string `json:"credential,omitempty"`
+	// Headers, QueryParameters and Metadata (dynamic metadata of the ext_authz filter, for access logs and rate limits) carry claims.
+	Headers         []ClaimOutput `json:"headers,omitempty"`
+	QueryParameters []ClaimOutput `json:"queryParameters,omitempty"`
+	Metadata        []ClaimOutput `json:"metadata,omitempty"`
+	// InternalToken: what it carries beside what the rules of the route and of the workloads behind ask for.
+	InternalToken *InternalTokenContent `json:"internalToken,omitempty"`
+}
+
+// Values of PolicyUpstream.Credential.
+const (
+	CredentialRemove  = "remove"
+	CredentialForward = "forward"
+)
+
+// ClaimOutput is one value. Exactly one of Claim, Pointer and Field is set.
+type ClaimOutput struct {
+	Name string `json:"name"`
+	// Claim is the list of segments that leads to it; Pointer the same as a JSON pointer (RFC 6901).
+	Claim   []string `json:"claim,omitempty"`
+	Pointer string   `json:"pointer,omitempty"`
+	// Field: subject, issuer, client, scopes, roles, groups or credential.
+	Field string `json:"field,omitempty"`
+}
+
+// InternalTokenContent of tokens for one route.
+type InternalTokenContent struct {
+	// Scopes it may carry, as far as the user has them.
+	Scopes []string `json:"scopes,omitempty"`
+	// Claims it carries in tctx, as JSON pointers.
+	Claims []string `json:"claims,omitempty"`
+}
+
+// PolicyResponses change answers.
+type PolicyResponses struct {
+	// Realm of challenges. Default credence.
+	Realm           string          `json:"realm,omitempty"`
+	Unauthenticated *PolicyResponse `json:"unauthenticated,omitempty"`
+	Forbidden       *PolicyResponse `json:"forbidden,omitempty"`
+	Unavailable     *PolicyResponse `json:"unavailable,omitempty"`
+	// Resource: the gateway serves its metadata (RFC 9728), and challenges name it.
+	Resource *ProtectedResource `json:"resource,omitempty"`
+}
+
+// PolicyResponse is one answer. Absent fields stay as they are.
+type PolicyResponse struct {
+	// Status 400 to 599.
+	Status  *int32           `json:"status,omitempty"`
+	Headers []ResponseHeader `json:"headers,omitempty"`
+	// ContentType and Body go together. Body may hold {decision}, {reason} and {message}, each escaped for the type.
+	ContentType string `json:"contentType,omitempty"`
+	Body        string `json:"body,omitempty"`
+}
+
+// ResponseHeader is one header of an answer.
+type ResponseHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// ProtectedResource is the metadata of RFC 9728 §2.
+type ProtectedResource struct {
+	// Identifier is the https URL that clients know the resource by, without query and fragment.
+	Identifier string `json:"identifier"`
+	// Name for people.
+	Name string `json:"name,omitempty"`
+	// Scopes that it may need. Default: those that the rules of this policy name.
+	Scopes []string `json:"scopes,omitempty"`
 }
 
 // OverrideAllowed is the one value of AuthPolicySpec.Override.
@@ -260,7 +370,27 @@ type PolicyTarget struct {
 // PolicyAuthentication lists what proves who the user is.
 type PolicyAuthentication struct {
 	// Issuers are names of TokenIssuers in the policy's namespace.
-	Issuers []string `json:"issuers"`
+	Issuers []string `json:"issuers,omitempty"`
+	// Basic are names of Credentials with basic.
+	Basic []string `json:"basic,omitempty"`
+	// APIKeys are Credentials with apiKeys, and where their keys are looked for.
+	APIKeys []PolicyAPIKeys `json:"apiKeys,omitempty"`
+	// ClientCertificates are names of Credentials with clientCertificates.
+	ClientCertificates []string `json:"clientCertificates,omitempty"`
+	// InternalToken: the mesh's own tokens, whoever the user is. On Workloads alone.
+	InternalToken bool `json:"internalToken,omitempty"`
+}
+
+// PolicyAPIKeys is where the keys of one Credentials are looked for. At least one place.
+type PolicyAPIKeys struct {
+	// Credentials in the policy's namespace.
+	Credentials string `json:"credentials"`
+	// Header holds the key and nothing else.
+	Header string `json:"header,omitempty"`
+	// Bearer: Authorization: Bearer KEY.
+	Bearer bool `json:"bearer,omitempty"`
+	// Query parameter: whoever sees a URL sees the key. It is removed before the service.
+	Query string `json:"query,omitempty"`
 }
 
 // PolicyRule matches when From, To and Require all hold. Deny rules are looked at first.
@@ -270,7 +400,9 @@ type PolicyRule struct {
 	Action string `json:"action,omitempty"`
 	// Mode: enforce or audit. Default enforce. audit never decides.
 	Mode string `json:"mode,omitempty"`
-	// Authentication [anonymous] lets an allow rule match without a user. Without it, an allow rule of a policy with issuers needs one.
+	// Authentication says how an allow rule's callers must have proved who they are: anonymous (no user is needed), peer (no user is needed, a
+	// calling workload is), bearer, basic, apiKey, clientCertificate, internalToken: a user with one of these. Absent: any that the policy
+	// accepts, and a user is needed where it accepts any.
 	Authentication []string `json:"authentication,omitempty"`
 	// From: any of these peers. Absent: any peer.
 	From []RulePeer `json:"from,omitempty"`
@@ -287,6 +419,13 @@ const (
 	ModeEnforce             = "enforce"
 	ModeAudit               = "audit"
 	AuthenticationAnonymous = "anonymous"
+
+	AuthenticationPeer              = "peer"
+	AuthenticationBearer            = "bearer"
+	AuthenticationBasic             = "basic"
+	AuthenticationAPIKey            = "apiKey"
+	AuthenticationClientCertificate = "clientCertificate"
+	AuthenticationInternalToken     = "internalToken"
 )
 
 // RulePeer is a calling workload. Exactly one field is set.
@@ -305,13 +444,23 @@ type RulePeer struct {
 type RuleOperation struct {
 	// Methods compare exactly (RFC 9110 §9.1: case-sensitive).
 	Methods []string `json:"methods,omitempty"`
-	// Paths: "/a/b" is exactly that path; "/a/*" is every path below /a by whole segments, and /a itself; "/*" is any.
+	// Paths: "/a/b" is exactly that path; "/a/*" is every path below /a by whole segments, and /a itself; "/*" is any; "/a/{id}" has any one
+	// segment for {id}, which conditions see as request.params.id.
 	// Compared with the canonical path, percent-decoded per segment.
 	Paths []string `json:"paths,omitempty"`
 	// Hosts: exact names, or "*.example.com" for one or more labels before it. Without port.
 	Hosts []string `json:"hosts,omitempty"`
 	// GRPC: services and methods, instead of methods and paths.
 	GRPC []GRPCOperation `json:"grpc,omitempty"`
+	// Headers of the request: all of them.
+	Headers []HeaderRequirement `json:"headers,omitempty"`
+}
+
+// HeaderRequirement holds when the header has one of the values. Exactly one of AnyOf and Present is set.
+type HeaderRequirement struct {
+	Name    string   `json:"name"`
+	AnyOf   []string `json:"anyOf,omitempty"`
+	Present bool     `json:"present,omitempty"`
 }
 
 // GRPCOperation is one gRPC service, or some of its methods.
@@ -328,6 +477,20 @@ type RuleRequirement struct {
 	Claims []ClaimRequirement `json:"claims,omitempty"`
 	// Principal: user or service. A token whose sub is its client_id, or that has a mark of its TokenIssuer, speaks for a service.
 	Principal string `json:"principal,omitempty"`
+	// Roles and Groups as the TokenIssuer or the Credentials give them.
+	Roles  *NameRequirement `json:"roles,omitempty"`
+	Groups *NameRequirement `json:"groups,omitempty"`
+	// ACR: one of these authentication contexts (RFC 9470), the preferred one first. MaxAge: the user signed in no longer ago.
+	ACR    []string         `json:"acr,omitempty"`
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
+	// Condition is a CEL expression over request, user, peer and token.
+	Condition string `json:"condition,omitempty"`
+}
+
+// NameRequirement: AllOf: every one; AnyOf: at least one.
+type NameRequirement struct {
+	AllOf []string `json:"allOf,omitempty"`
+	AnyOf []string `json:"anyOf,omitempty"`
 }
 
 // Values of RuleRequirement.Principal.

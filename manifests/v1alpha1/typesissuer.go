@@ -38,6 +38,45 @@ type TokenIssuerSpec struct {
 	ClientFrom []string `json:"clientFrom,omitempty"`
 	// ServiceMarkers: a token with one of these claims speaks for a service, not for a user. Beside them sub equal to client_id does.
 	ServiceMarkers []ClaimRequirement `json:"serviceMarkers,omitempty"`
+	// Introspection: its tokens are opaque, and this endpoint says what they are (RFC 7662). Absent: they are JWTs. Issuer may be absent with it.
+	Introspection *Introspection `json:"introspection,omitempty"`
+	// Roles and Groups say where in the tokens they are. Absent: tokens have none.
+	Roles  *Listing `json:"roles,omitempty"`
+	Groups *Listing `json:"groups,omitempty"`
+}
+
+// Introspection of opaque tokens.
+type Introspection struct {
+	// URL of the introspection endpoint.
+	URL string `json:"url"`
+	// ClientID with ClientSecretFile: how we say who asks (client_secret_basic). Or BearerTokenFile.
+	ClientID         string `json:"clientID,omitempty"`
+	ClientSecretFile string `json:"clientSecretFile,omitempty"`
+	BearerTokenFile  string `json:"bearerTokenFile,omitempty"`
+	// CAFile is a PEM file of the CAs that the server's certificate may be of. Default: the system's.
+	CAFile string `json:"caFile,omitempty"`
+	// InsecureTransport permits http.
+	InsecureTransport bool `json:"insecureTransport,omitempty"`
+	// CacheFor bounds how long an answer counts. Default 30s, 0s to 5m.
+	CacheFor *metav1.Duration `json:"cacheFor,omitempty"`
+	// Response: json, or jwt: signed answers (RFC 9701), by spec.keys. Default json.
+	Response string `json:"response,omitempty"`
+}
+
+// Values of Introspection.Response.
+const (
+	ResponseJSON = "json"
+	ResponseJWT  = "jwt"
+)
+
+// Listing says where roles or groups are.
+type Listing struct {
+	// From are claims, as JSON pointers: /realm_access/roles. Those that are there are joined.
+	From []string `json:"from"`
+	// Separator splits claims that are one string. Absent: a string is one value.
+	Separator string `json:"separator,omitempty"`
+	// Names maps the tokens' words to ours. Absent: they are taken as they are. Where it is there, other words count for nothing.
+	Names map[string]string `json:"names,omitempty"`
 }
 
 // IssuerTemplate is an iss with one variable in braces, the claim that must say the same, and the values that are allowed.

@@ -71,6 +71,8 @@ type compiler struct {
 	issuers      []item[v1alpha1.TokenIssuer]
 	policies     []item[v1alpha1.AuthPolicy]
 	settings     []item[v1alpha1.GatewaySettings]
+	credentials  []item[v1alpha1.Credentials]
+	revocations  []item[v1alpha1.RevocationList]
 	gateways     []item[gatewayv1.Gateway]
 	routes       []item[gatewayv1.HTTPRoute]
 	grpcRoutes   []item[gatewayv1.GRPCRoute]
@@ -120,6 +122,10 @@ func (c *compiler) add(o *manifests.Object) {
 		c.policies = append(c.policies, item[v1alpha1.AuthPolicy]{o, v, name})
 	case *v1alpha1.GatewaySettings:
 		c.settings = append(c.settings, item[v1alpha1.GatewaySettings]{o, v, name})
+	case *v1alpha1.Credentials:
+		c.credentials = append(c.credentials, item[v1alpha1.Credentials]{o, v, name})
+	case *v1alpha1.RevocationList:
+		c.revocations = append(c.revocations, item[v1alpha1.RevocationList]{o, v, name})
 	case *gatewayv1.Gateway:
 		c.gateways = append(c.gateways, item[gatewayv1.Gateway]{o, v, name})
 	case *gatewayv1.HTTPRoute:

@@ -20,9 +20,33 @@ type User struct {
 	Scopes []string
 	// Claims are all claims as decoded JSON: nil, bool, string, Number, []any, map[string]any. Never changed.
 	Claims map[string]any
-	// Expires is when the credential itself ends.
+	// Expires is when the credential itself ends; zero: it does not.
 	Expires time.Time
+	// Credential is how the user was told. With InternalToken, Origin is how the gateway told; otherwise it is Credential again.
+	Credential, Origin policy.CredentialKind
+	// Roles and Groups are sorted and without repeats, in our words.
+	Roles, Groups []string
+	// TokenID is the jti; of an internal token, that of the token which it was made for. Empty: none.
+	TokenID string
+	// IssuedAt is zero where the credential does not say.
+	IssuedAt time.Time
+	// ACR and AuthTime say how and when the user signed in (OpenID Connect Core §2); empty and zero where unknown.
+	ACR      string
+	AuthTime time.Time
+	// Confirmation binds the token to a key (RFC 7800 §3.1); nil: it is bound to none.
+	Confirmation *Confirmation
+	// Requester and Transaction are req_wl and txn of an internal token.
+	Requester, Transaction string
 }
+
+// Confirmation is the key that a token is bound to. Exactly one field is set.
+type Confirmation struct {
+	// JKT is the thumbprint of the DPoP key (RFC 9449 §6.1); X5T that of the client's certificate (RFC 8705 §3.1): base64url of SHA-256.
+	JKT, X5T string
+}
+
+// Header is one line of the request's headers, its name in lower case.
+type Header struct{ Name, Value string }
 
 // Number is a JSON number by its text, so that no digit is lost.
 type Number string
@@ -40,4 +64,10 @@ type Facts struct {
 	// Where the route's PathRules keep them, segments may be empty or hold "/" and "\"; deny rules then hold for every reading of them.
 	Segments []string
 	Slash    bool
+	// Now is when the request came; rules with a MaxAge need it.
+	Now time.Time
+	// Query is the query without "?", as it came; Scheme is http or https; ClientIP the caller's address. Headers are all lines. They are
+	// empty unless Route.ReadsHeaders.
+	Query, Scheme, ClientIP string
+	Headers                 []Header
 }
