@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Policy is one compiled AuthPolicy. It decides nothing by itself: an Access lists it at a Level.
 type Policy struct {
@@ -117,3 +120,21 @@ const (
 	UserPrincipal
 	ServicePrincipal
 )
+
+// String is the pattern as a manifest writes it.
+func (p PathPattern) String() string {
+	var b strings.Builder
+	for i, s := range p.Segments {
+		if i < len(p.Variables) && p.Variables[i] != "" {
+			s = "{" + p.Variables[i] + "}"
+		}
+		b.WriteString("/" + s)
+	}
+	switch {
+	case p.Prefix:
+		return b.String() + "/*"
+	case p.Slash || len(p.Segments) == 0:
+		return b.String() + "/"
+	}
+	return b.String()
+}

@@ -1,0 +1,193 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// parts are the truths of what c asks for; all hold exactly when c matches. They call what matches calls.
+func (c *compiled) parts(f *Facts) []Part {
+	out := c.operationParts(f)
+	if len(c.rule.From) > 0 {
+		out = append(out, c.peerPart(f))
+	}
+	if !c.needsUser {
+		return out
+	}
+	u := f.User
+	accepted := c.accepts(u)
+	p := Part{Name: "credential", Holds: accepted, Want: "a user that " + c.policy.Name.String() + " accepts"}
+	if !accepted && len(c.policy.Issuers) > 0 {
+		issuer := c.policy.Issuers[0]
+		p.needed = &Change{What: p.Name, To: "a credential of " + issuer.String(), apply: func(f *Facts) {
+			next := User{Subject: "somebody"}
+			if f.User != nil {
+				next = *f.User
+			}
+			next.Issuer = issuer
+			f.User = &next
+		}}
+	}
+	return append(append(out, p), c.userParts(u)...)
+}
+
+// operationParts are those of the operation that the request comes nearest to.
+func (c *compiled) operationParts(f *Facts) []Part {
+	if len(c.rule.To) == 0 {
+		return nil
+	}
+	var best []Part
+	least := -1
+	for i := range c.rule.To {
+		parts := operationParts(&c.rule.To[i], f)
+		n := 0
+		for _, p := range parts {
+			if !p.Holds {
+				n++
+			}
+		}
+		if least < 0 || n < least {
+			best, least = parts, n
+		}
+	}
+	return best
+}
+
+func operationParts(op *policy.Operation, f *Facts) []Part {
+	var out []Part
+	if len(op.Methods) > 0 {
+		method := op.Methods[0]
+		out = append(out, part("method", strings.Join(op.Methods, ", "), slices.Contains(op.Methods, f.Method), method,
+			func(f *Facts) { f.Method = method }))
+	}
+	if len(op.Hosts) > 0 {
+		host := strings.TrimPrefix(op.Hosts[0], "*.")
+		if host != op.Hosts[0] {
+			host = "any." + host
+		}
+		out = append(out, part("host", strings.Join(op.Hosts, ", "), matchesHosts(op.Hosts, f.Host), host, func(f *Facts) { f.Host = host }))
+	}
+	if len(op.Paths) > 0 {
+		texts := make([]string, len(op.Paths))
+		for i := range op.Paths {
+			texts[i] = op.Paths[i].String()
+		}
+		p := op.Paths[0]
+		out = append(out, part("path", strings.Join(texts, ", "), matchesPaths(op.Paths, f), texts[0], func(f *Facts) {
+			f.Segments, f.Slash = p.Segments, p.Slash
+		}))
+	}
+	return out
+}
+
+func (c *compiled) peerPart(f *Facts) Part {
+	texts := make([]string, len(c.rule.From))
+	for i, p := range c.rule.From {
+		texts[i] = p.ID
+		if p.Prefix {
+			texts[i] += "/*"
+		}
+	}
+	id := c.rule.From[0].ID
+	return part("peer", strings.Join(texts, ", "), c.matchesPeer(f.Peer), id, func(f *Facts) { f.Peer = id })
+}
+
+// userParts are what c asks of the user; without one nothing holds.
+func (c *compiled) userParts(u *User) []Part {
+	var out []Part
+	add := func(name, want string, holds bool, to string, apply func(*User)) {
+		out = append(out, part(name, want, u != nil && holds, to, func(f *Facts) {
+			next := User{}
+			if f.User != nil {
+				next = *f.User
+			}
+			apply(&next)
+			f.User = &next
+		}))
+	}
+	if c.rule.Principal != policy.AnyPrincipal {
+		service := c.rule.Principal == policy.ServicePrincipal
+		word := "a user"
+		if service {
+			word = "a service"
+		}
+		add("principal", word, u != nil && c.isPrincipal(u), word, func(u *User) { u.Service = service })
+	}
+	if len(c.rule.AllScopes)+len(c.rule.AnyScopes) > 0 {
+		nobody := User{}
+		if u != nil {
+			nobody = *u
+		}
+		missing := c.missingScopes(&nobody)
+		add("scopes", wanted(c.rule.AllScopes, c.rule.AnyScopes), u != nil && c.hasScopes(u), strings.Join(missing, " "), func(u *User) {
+			u.Scopes = union(u.Scopes, missing)
+		})
+	}
+	for i := range c.rule.Claims {
+		claim := &c.rule.Claims[i]
+		name := "/" + strings.Join(claim.Path, "/")
+		add("claims", name+" is "+strings.Join(claim.AnyOf, " or "), u != nil && HoldsClaim(u.Claims, claim), name+" = "+first(claim.AnyOf), func(u *User) {
+			u.Claims = withClaim(u.Claims, claim.Path, first(claim.AnyOf))
+		})
+	}
+	return out
+}
+
+func part(name, want string, holds bool, to string, apply func(*Facts)) Part {
+	p := Part{Name: name, Want: want, Holds: holds}
+	if !holds {
+		p.needed = &Change{What: name, To: to, apply: apply}
+	}
+	return p
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// wanted says "a and b and one of c, d".
+func wanted(all, anyOf []string) string {
+	text := strings.Join(all, " and ")
+	if len(anyOf) == 0 {
+		return text
+	}
+	if text != "" {
+		text += " and "
+	}
+	if len(anyOf) == 1 {
+		return text + anyOf[0]
+	}
+	return text + "one of " + strings.Join(anyOf, ", ")
+}
+
+func union(a, b []string) []string {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// withClaim is claims with a text at path; what is shared is copied.
+func withClaim(claims map[string]any, path []string, value string) map[string]any {
+	out := make(map[string]any, len(claims)+1)
+	for k, v := range claims {
+		out[k] = v
+	}
+	switch len(path) {
+	case 0:
+	case 1:
+		out[path[0]] = value
+	default:
+		inner, _ := claims[path[0]].(map[string]any)
+		out[path[0]] = withClaim(inner, path[1:], value)
+	}
+	return out
+}
+
+// String is the rule's expression for a change, "scopes: orders:read".
+func (c Change) String() string { return fmt.Sprintf("%s: %s", c.What, c.To) }
