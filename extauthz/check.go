@@ -40,6 +40,8 @@ type check struct {
 	path    string
 	peer    string
 	user    *decide.User
+	// facts are what was decided by, once it was.
+	facts   *decide.Facts
 	outcome outcome
 }
 
@@ -118,6 +120,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		}
 		facts.User = c.user
 	}
+	c.facts = &facts
 	c.outcome = fromDecision(c.route.Decide(&facts))
 	return alive(ctx)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/credence-mesh/credence/extauthz/token"
+	"github.com/credence-mesh/credence/extauthz/credential"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
 )
@@ -84,10 +84,7 @@ func (o *outcome) class() string {
 
 // record writes the decision log and counts. Neither ever sees a token, a claim or a query.
 func (s *Server) record(ctx context.Context, c *check) {
-	took, o, reason := s.now().Sub(c.started), &c.outcome, c.outcome.reason
-	if detail := token.Reason(o.err); detail != "" {
-		reason = reason + ":" + detail
-	}
+	took, o, reason := s.now().Sub(c.started), &c.outcome, c.reason()
 	if class := o.class(); class == classAllowed && reason == decide.Allowed.String() {
 		s.metrics.allowed.Inc()
 	} else {
@@ -132,10 +129,10 @@ func (s *Server) record(ctx context.Context, c *check) {
 	}
 	add("rule", o.decision.Rule)
 	add("missing_scopes", strings.Join(o.decision.MissingScopes, " "))
-	add("detail", cmp.Or(o.decision.Detail, token.Detail(o.err)))
+	add("detail", c.detail())
 	add("audit", auditText(o.decision.Audit))
 	// What a verifier says beside its code and detail is for no log: it may be about a token.
-	if o.err != nil && !errors.Is(o.err, token.ErrInvalid) && !errors.Is(o.err, token.ErrUnavailable) {
+	if o.err != nil && !errors.Is(o.err, credential.ErrInvalid) && !errors.Is(o.err, credential.ErrUnavailable) {
 		add("error", o.err.Error())
 	}
 	attrs = append(attrs, slog.Int64("us", took.Microseconds()))
@@ -143,6 +140,19 @@ func (s *Server) record(ctx context.Context, c *check) {
 	r := slog.NewRecord(c.started.Add(took), level, "check", 0)
 	r.AddAttrs(attrs...)
 	_ = s.log.Handler().Handle(ctx, r) // the Logger drops the error too: there is nowhere to write it to
+}
+
+// reason is the outcome's, with what the verifier says.
+func (c *check) reason() string {
+	if detail := credential.Reason(c.outcome.err); detail != "" {
+		return c.outcome.reason + ":" + detail
+	}
+	return c.outcome.reason
+}
+
+// detail is for operators.
+func (c *check) detail() string {
+	return cmp.Or(c.outcome.decision.Detail, credential.Detail(c.outcome.err))
 }
 
 // auditText names what the audit rules would have done.

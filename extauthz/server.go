@@ -89,6 +89,7 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 	metrics  *metrics
+	recent   recent
 
 	publishing sync.Mutex
 	state      atomic.Pointer[state]
@@ -146,6 +147,7 @@ func (s *Server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *aut
 		c.failed(err)
 	}
 	s.record(ctx, &c)
+	s.recent.add(&c, resp)
 	if ended := alive(ctx); ended != nil && err == nil {
 		// The log took too long: Envoy has answered by now, and an allow that nobody waits for stays unsaid.
 		return nil, ended
