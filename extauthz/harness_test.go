@@ -58,7 +58,7 @@ func users(_ context.Context, raw string, accepted []policy.Name) (*decide.User,
 		return nil, nil
 	}
 	subject, scopes, ok := strings.Cut(raw, "~")
-	u := &decide.User{Issuer: accepted[0], IssuerURL: "https://dev.test", Subject: subject, Client: "cli"}
+	u := &decide.User{Credential: policy.BearerToken, Issuer: accepted[0], IssuerURL: "https://dev.test", Subject: subject, Client: "cli"}
 	if ok {
 		u.Scopes = strings.Split(scopes, "~")
 	}

@@ -18,7 +18,7 @@ func (i issuers) Verify(_ context.Context, raw string, accepted []policy.Name) (
 	if !ok {
 		return nil, token.ErrInvalid
 	}
-	return &decide.User{Issuer: accepted[0], Subject: subject, Scopes: []string{"orders:read"}}, nil
+	return &decide.User{Credential: policy.BearerToken, Issuer: accepted[0], Subject: subject, Scopes: []string{"orders:read"}}, nil
 }
 
 // An edit changes an issuer and the rules that go with it. Between the publication of the one and of the other, no request is judged by

@@ -140,7 +140,7 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	}
 	u := &decide.User{
 		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Service: c.service, Client: c.client, Scopes: c.scopes, Claims: c.all,
-		Expires: c.exp.time(),
+		Expires: c.exp.time(), Credential: policy.BearerToken, Origin: policy.BearerToken,
 	}
 	return &verified{user: u, key: key, kid: p.kid, claims: p.claims}, nil
 }

@@ -122,7 +122,7 @@ func TestManyRulesFindNumbersByValue(t *testing.T) {
 		{true, true},
 		{nil, true},
 	} {
-		d := route.Decide(&decide.Facts{Method: "GET", Host: "h", User: &decide.User{Issuer: issuer, Claims: map[string]any{"tenant": c.value}}})
+		d := route.Decide(&decide.Facts{Method: "GET", Host: "h", User: &decide.User{Credential: policy.BearerToken, Issuer: issuer, Claims: map[string]any{"tenant": c.value}}})
 		if d.Allowed() != c.want {
 			t.Errorf("%v: allowed %v", c.value, d.Allowed())
 		}

@@ -65,8 +65,13 @@ func (l *level) broken() (Decision, bool) {
 		d.Detail = "policy " + l.unknown.String() + " is not in the set"
 		return d, true
 	case l.missing != nil:
-		d := Decision{Reason: IssuerMissing, Level: l.kind, Policy: l.missing.Name}
-		d.Detail = "issuer " + l.missing.MissingIssuers[0].String() + " does not exist"
+		d := Decision{Reason: CredentialsMissing, Level: l.kind, Policy: l.missing.Name}
+		if len(l.missing.MissingIssuers) > 0 {
+			d.Reason = IssuerMissing
+			d.Detail = "issuer " + l.missing.MissingIssuers[0].String() + " does not exist"
+		} else {
+			d.Detail = "there are no such users in Credentials " + l.missing.MissingCredentials[0].String()
+		}
 		return d, true
 	}
 	return Decision{}, false

@@ -48,11 +48,11 @@ func levels(names ...string) policy.Access {
 }
 
 func user(scopes ...string) *decide.User {
-	return &decide.User{Issuer: dev, IssuerURL: "https://dev.test", Subject: "alice", Scopes: scopes}
+	return &decide.User{Credential: policy.BearerToken, Issuer: dev, IssuerURL: "https://dev.test", Subject: "alice", Scopes: scopes}
 }
 
 func service() *decide.User {
-	return &decide.User{Issuer: dev, IssuerURL: "https://dev.test", Subject: "alice", Client: "alice", Service: true}
+	return &decide.User{Credential: policy.BearerToken, Issuer: dev, IssuerURL: "https://dev.test", Subject: "alice", Client: "alice", Service: true}
 }
 
 func get(peer string, u *decide.User, segments ...string) *decide.Facts {
@@ -99,7 +99,7 @@ func TestDecide(t *testing.T) {
 		{name: "both wrong", access: levels("p"), policies: []policy.Policy{rules("p", read)}, facts: get(batch, user("other"), "orders"), want: decide.PeerNotAllowed, rule: "read"},
 		{name: "no user", access: levels("p"), policies: []policy.Policy{rules("p", read)}, facts: get(web, nil, "orders"), want: decide.TokenMissing, rule: "read"},
 		{name: "no user, wrong workload: a token would not help", access: levels("p"), policies: []policy.Policy{rules("p", read)}, facts: get(batch, nil, "orders"), want: decide.PeerNotAllowed, rule: "read"},
-		{name: "user of another issuer", access: levels("p"), policies: []policy.Policy{rules("p", read)}, facts: get(web, &decide.User{Issuer: name("other"), Scopes: []string{"orders:read"}}, "orders"), want: decide.IssuerNotAccepted, rule: "read"},
+		{name: "user of another issuer", access: levels("p"), policies: []policy.Policy{rules("p", read)}, facts: get(web, &decide.User{Credential: policy.BearerToken, Issuer: name("other"), Scopes: []string{"orders:read"}}, "orders"), want: decide.IssuerNotAccepted, rule: "read"},
 		{name: "another path", access: levels("p"), policies: []policy.Policy{rules("p", read)}, facts: get(web, user("orders:read"), "ordersx"), want: decide.NoRuleMatches},
 		{name: "anonymous rule without a user", access: levels("p"), policies: []policy.Policy{rules("p", read, public)}, facts: get("", nil, "public", "a"), want: decide.Allowed, rule: "public"},
 		{name: "a child narrows", access: levels("mesh", "gw"), policies: []policy.Policy{rules("mesh", all), rules("gw", read)}, facts: get(web, nil, "orders"), want: decide.TokenMissing, rule: "read"},

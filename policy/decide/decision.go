@@ -33,6 +33,10 @@ const (
 	NoRuleMatches
 	// PrincipalNotAllowed: the token speaks for a service where a user is wanted, or the other way round.
 	PrincipalNotAllowed
+	// CredentialsMissing: a policy in force names Credentials that do not exist or have no such users, so it cannot be told.
+	CredentialsMissing
+	// CredentialNotAccepted: the user came with a kind of credential that the level, or the nearest rule of it, does not accept.
+	CredentialNotAccepted
 )
 
 // String is the code that logs, metrics and clients see. Codes never change their meaning.
@@ -64,6 +68,10 @@ func (r Reason) String() string {
 		return "no_rule_matches"
 	case PrincipalNotAllowed:
 		return "principal_not_allowed"
+	case CredentialsMissing:
+		return "credentials_missing"
+	case CredentialNotAccepted:
+		return "credential_not_accepted"
 	}
 	return "undecided"
 }
@@ -88,9 +96,9 @@ func (r Reason) Class() Class {
 	switch r {
 	case Allowed:
 		return Permitted
-	case TokenMissing, IssuerNotAccepted:
+	case TokenMissing, IssuerNotAccepted, CredentialNotAccepted:
 		return Unauthorized
-	case IssuerMissing:
+	case IssuerMissing, CredentialsMissing:
 		return Unavailable
 	case Undecided, NoPolicy, TargetDenied, DeniedByRule, InsufficientScope, ClaimsMismatch, PeerNotAllowed, NoRuleMatches,
 		PrincipalNotAllowed:
@@ -111,8 +119,10 @@ type Decision struct {
 	Rule   string
 	// MissingScopes with InsufficientScope: what the nearest rule needs and the user lacks, sorted; of its anyOf the first.
 	MissingScopes []string
-	// Detail is text for operators, not for clients: the Set's words for TargetDenied, the issuer for IssuerMissing.
+	// Detail is text for operators, not for clients: the Set's words for TargetDenied, the issuer for IssuerMissing, the Credentials for CredentialsMissing.
 	Detail string
+	// ByPeer: the rule that allows asks for a calling workload and no user: who it is stands for the user.
+	ByPeer bool
 	// Audit are the audit rules that match, at most MaxAudit. They decide nothing.
 	Audit []AuditHit
 }
@@ -132,7 +142,7 @@ func (d Decision) Allowed() bool { return d.allowed }
 
 // allow is the one place where an allowing Decision is made.
 func allow(level policy.LevelKind, c *compiled) Decision {
-	return Decision{allowed: true, Reason: Allowed, Level: level, Policy: c.policy.Name, Rule: c.rule.Name}
+	return Decision{allowed: true, Reason: Allowed, Level: level, Policy: c.policy.Name, Rule: c.rule.Name, ByPeer: c.rule.NeedsPeer && !c.needsUser}
 }
 
 func deny(reason Reason, level policy.LevelKind, c *compiled) Decision {

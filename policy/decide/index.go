@@ -17,6 +17,8 @@ type Index struct {
 	policies map[policy.Name]*policy.Policy
 	// common are the policies that are in force on every route of a proxy.
 	common map[policy.ProxyID][]policy.Name
+	// realms of the Credentials.
+	realms map[policy.Name]string
 }
 
 // level is one policy.Level with its rules divided by what they do.
@@ -26,8 +28,7 @@ type level struct {
 	rules       []compiled
 	allow, deny *bucket
 	audit       *bucket
-	issuers     []policy.Name
-	// missing is the first policy with an issuer that leads nowhere.
+	// missing is the first policy with an issuer or Credentials that lead nowhere.
 	missing *policy.Policy
 	// unknown is a policy that the Set does not hold: the level can allow nothing.
 	unknown *policy.Name
@@ -42,7 +43,7 @@ type Route struct {
 	paths   policy.PathRules
 	denied  string
 	levels  []*level
-	issuers []policy.Name
+	accepts Accepts
 	// today are levels of which the deny rules alone count (Index.Retire).
 	today   []*level
 	audited bool
@@ -56,6 +57,10 @@ func NewIndex(set *policy.Set) *Index {
 		routes:   map[policy.RouteID]*Route{},
 		policies: make(map[policy.Name]*policy.Policy, len(set.Policies)),
 		common:   map[policy.ProxyID][]policy.Name{},
+		realms:   make(map[policy.Name]string, len(set.Credentials)),
+	}
+	for i := range set.Credentials {
+		ix.realms[set.Credentials[i].Name] = set.Credentials[i].Realm
 	}
 	for i := range set.Policies {
 		ix.policies[set.Policies[i].Name] = &set.Policies[i]
@@ -105,10 +110,14 @@ func (ix *Index) add(cache map[string]*level, r *Route) {
 	for _, l := range r.access.Levels {
 		lv := ix.level(cache, l)
 		r.levels = append(r.levels, lv)
-		r.issuers = append(r.issuers, lv.issuers...)
+		for _, n := range lv.names {
+			if p := ix.policies[n]; p != nil {
+				r.accepts.add(p)
+			}
+		}
 		r.audited = r.audited || lv.audit != nil
 	}
-	r.issuers = sortNames(r.issuers)
+	r.accepts.sort(ix.realms)
 	ix.routes[r.id] = r
 	ix.order = append(ix.order, r)
 	ix.addCommon(r)
@@ -150,10 +159,9 @@ func (ix *Index) newLevel(l policy.Level) *level {
 			lv.unknown = &l.Policies[i]
 			continue
 		}
-		if len(p.MissingIssuers) > 0 && lv.missing == nil {
+		if len(p.MissingIssuers)+len(p.MissingCredentials) > 0 && lv.missing == nil {
 			lv.missing = p
 		}
-		lv.issuers = append(lv.issuers, p.Issuers...)
 		for j := range p.Rules {
 			c := compileRule(p, &p.Rules[j])
 			if !c.possible() {
@@ -172,7 +180,6 @@ func (ix *Index) newLevel(l policy.Level) *level {
 		}
 	}
 	lv.allow, lv.deny, lv.audit = divide(lv.rules, allows, byPath), divide(lv.rules, denies, byPath), divide(lv.rules, audits, byPath)
-	lv.issuers = sortNames(lv.issuers)
 	return lv
 }
 
@@ -229,7 +236,7 @@ func (r *Route) Origin() string { return r.origin }
 func (r *Route) Paths() policy.PathRules { return r.paths }
 
 // Issuers whose tokens some level accepts, sorted. The slice is shared: read only.
-func (r *Route) Issuers() []policy.Name { return r.issuers }
+func (r *Route) Issuers() []policy.Name { return r.accepts.Issuers }
 
 // ReadsToken tells whether any level accepts a token.
-func (r *Route) ReadsToken() bool { return len(r.issuers) > 0 }
+func (r *Route) ReadsToken() bool { return len(r.accepts.Issuers) > 0 }

@@ -23,15 +23,15 @@ func compileRule(p *policy.Policy, r *policy.Rule) compiled {
 	}
 }
 
-// possible is false for a rule that needs a user in a policy that reads no token.
-func (c *compiled) possible() bool { return !c.needsUser || len(c.policy.Issuers) > 0 }
+// possible is false for a rule that needs a user in a policy that accepts none.
+func (c *compiled) possible() bool { return !c.needsUser || c.policy.ReadsUser() }
 
 func (c *compiled) matches(f *Facts) bool {
-	return c.matchesPeer(f.Peer) && c.matchesOperation(f) && (!c.needsUser || c.matchesUser(f.User))
+	return c.matchesPeer(f.Peer) && c.matchesOperation(f) && c.matchesIdentity(f)
 }
 
 func (c *compiled) matchesUser(u *User) bool {
-	return c.accepts(u) && c.isPrincipal(u) && c.hasScopes(u) && c.hasClaims(u)
+	return c.accepts(u) && c.isKind(u) && c.isPrincipal(u) && c.hasScopes(u) && c.hasClaims(u)
 }
 
 // isPrincipal tells whether the token speaks for whom the rule asks. A kind that this version does not know is nobody's.
@@ -45,10 +45,6 @@ func (c *compiled) isPrincipal(u *User) bool {
 		return u.Service
 	}
 	return false
-}
-
-func (c *compiled) accepts(u *User) bool {
-	return u != nil && slices.Contains(c.policy.Issuers, u.Issuer)
 }
 
 func (c *compiled) matchesPeer(peer string) bool {

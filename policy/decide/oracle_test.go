@@ -268,7 +268,8 @@ func drawFacts(t *rapid.T) *decide.Facts {
 	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
 		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), decide.Number("10e-1"), true, nil, []any{"red", decide.Number("1.0")}, []any{}, "1.0"}).Draw(t, "claim")
 		f.User = &decide.User{
-			Issuer: rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Service: rapid.Bool().Draw(t, "service"), Scopes: sorted(some(t, scopes, 3)),
+			Credential: policy.BearerToken,
+			Issuer:     rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Service: rapid.Bool().Draw(t, "service"), Scopes: sorted(some(t, scopes, 3)),
 			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}},
 		}
 	}

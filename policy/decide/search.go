@@ -183,13 +183,13 @@ func (s *search) candidate(id int32) bool {
 	case seeUser:
 		s.left--
 		if c.matchesOperation(s.f) && c.matchesPeer(s.f.Peer) {
-			s.keep(nearUser(c, s.f.User), c, id)
+			s.keep(nearIdentity(c, s.f), c, id)
 		}
 	case seePeer:
 		s.left--
 		if c.matchesOperation(s.f) {
 			near := candidate{reason: PeerNotAllowed}
-			if c.needsUser && !c.matchesUser(s.f.User) {
+			if !c.matchesIdentity(s.f) {
 				near.rank = 1
 			}
 			s.keep(near, c, id)
@@ -215,13 +215,34 @@ func (s *search) addHit(c *compiled) {
 	s.hits = append(s.hits, hit)
 }
 
+// nearIdentity says what the caller lacks for a rule whose operation and peer hold.
+func nearIdentity(c *compiled, f *Facts) candidate {
+	switch {
+	case c.rule.NeedsPeer && f.Peer == "" && (f.User == nil || c.needsUser || len(c.rule.Credentials) == 0):
+		return candidate{rank: 5, reason: PeerNotAllowed}
+	case !c.needsUser && f.User != nil && len(c.rule.Credentials) > 0:
+		return candidate{rank: 4, reason: notAccepted(f.User)}
+	}
+	return nearUser(c, f.User)
+}
+
+// notAccepted is the reason for a credential that is of the wrong kind, or of whom the policy does not accept.
+func notAccepted(u *User) Reason {
+	if u.Credential == policy.BearerToken {
+		return IssuerNotAccepted
+	}
+	return CredentialNotAccepted
+}
+
 // nearUser says what the user lacks for a rule whose operation and peer hold. A missing scope comes first: asking for it helps.
 func nearUser(c *compiled, u *User) candidate {
 	switch {
 	case u == nil:
 		return candidate{reason: TokenMissing}
 	case !c.accepts(u):
-		return candidate{rank: 4, reason: IssuerNotAccepted}
+		return candidate{rank: 4, reason: notAccepted(u)}
+	case !c.isKind(u):
+		return candidate{rank: 4, reason: CredentialNotAccepted}
 	case !c.isPrincipal(u): // whatever else it lacks, no scope would help
 		return candidate{rank: 3, reason: PrincipalNotAllowed}
 	}
