@@ -62,12 +62,16 @@ func New(o Options) *Keys {
 
 // Publish makes issuers the ones whose keys are held and returns their Sources. An issuer of which nothing changed that its keys depend on
 // keeps its Source; one whose keys come from the same place as before keeps its keys. Inline, file and development keys, and those
-// that the disk has, are read before it returns; nothing is fetched: Run does that.
+// that the disk has, are read before it returns; nothing is fetched: Run does that. Issuers with Introspection have keys only where its
+// answers are signed.
 func (k *Keys) Publish(issuers []policy.Issuer) map[policy.Name]*Source {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next, out := map[policy.Name]*Source{}, map[policy.Name]*Source{}
 	for _, i := range issuers {
+		if i.Introspection != nil && !i.Introspection.JWT {
+			continue // nothing of it is signed
+		}
 		s := k.sources[i.Name]
 		if s == nil || !s.same(i) {
 			s = k.replace(s, i)
@@ -82,6 +86,13 @@ func (k *Keys) Publish(issuers []policy.Issuer) map[policy.Name]*Source {
 	default:
 	}
 	return out
+}
+
+// Source is that of the issuer, as published last; nil: it has none.
+func (k *Keys) Source(name policy.Name) *Source {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sources[name]
 }
 
 // replace makes the Source of i; old is what its name had before, or nil.

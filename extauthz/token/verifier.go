@@ -83,13 +83,15 @@ func New(o Options) (*Verifier, error) {
 }
 
 // Publish swaps the configuration: every Verify that starts later uses issuers and no other, and facts cached under a configuration
-// that changed are not found again. It tells the key source first. An issuer that can't be used makes tokens unavailable, never valid.
-// Calls must not overlap.
+// that changed are not found again. It tells the key source of all of them first. An issuer that can't be used makes tokens unavailable,
+// never valid; one with Introspection is none here. Calls must not overlap.
 func (v *Verifier) Publish(issuers []policy.Issuer) {
 	sources := v.opts.Keys.Publish(issuers)
 	next := make(map[policy.Name]*issuer, len(issuers))
 	for _, conf := range issuers {
-		next[conf.Name] = newIssuer(conf, sources[conf.Name], v.methods, v.opts.Now)
+		if conf.Introspection == nil {
+			next[conf.Name] = newIssuer(conf, sources[conf.Name], v.methods, v.opts.Now)
+		}
 	}
 	v.state.Store(newState(next))
 }
@@ -112,27 +114,33 @@ func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Nam
 // User is shared and must not be changed. The error is ErrInvalid or ErrUnavailable; its Reason is for logs, its text names no claim.
 // It blocks for nothing but computing, and for an issuer whose keys are looked at once more because of an unknown kid (Source.Refresh).
 func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
+	user, _, err := s.VerifyIssued(ctx, raw, accepted)
+	return user, err
+}
+
+// VerifyIssued is Verify for a caller that can ask others too: issued tells whether raw is a JWT with the iss of an accepted issuer, or one
+// that an accepted issuer which can't be used may have issued. Nobody else may judge it then.
+func (s Snapshot) VerifyIssued(ctx context.Context, raw string, accepted []policy.Name) (user *decide.User, issued bool, err error) {
 	v, st := s.v, s.state
 	if len(raw) > maxToken {
-		return nil, invalid(ReasonTooLarge, "token over %d bytes", maxToken)
+		return nil, false, invalid(ReasonTooLarge, "token over %d bytes", maxToken)
 	}
 	var room [usualToken]byte
 	sum := sha256.Sum256(append(room[:0], raw...))
-	var user *decide.User
-	var err error
 	if len(accepted) <= maxProbes {
 		user, err = v.cached(st, sum, accepted)
 	}
+	issued = true
 	if user == nil && err == nil {
-		user, err = v.fresh(ctx, st, sum, raw, accepted)
+		user, issued, err = v.fresh(ctx, st, sum, raw, accepted)
 	}
 	if err != nil {
-		return nil, err
+		return nil, issued, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, unavailable(ReasonCanceled, "%v", err)
+		return nil, issued, unavailable(ReasonCanceled, "%v", err)
 	}
-	return user, nil
+	return user, true, nil
 }
 
 // cached returns nothing where there is no entry that still stands, or where another accepted issuer of the same iss may still say yes.
@@ -165,18 +173,18 @@ func (v *Verifier) cached(st *state, sum [sha256.Size]byte, accepted []policy.Na
 	return nil, nil
 }
 
-func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, raw string, accepted []policy.Name) (*decide.User, error) {
+func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, raw string, accepted []policy.Name) (_ *decide.User, issued bool, _ error) {
 	p, err := parse(raw)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	candidates, err := st.candidates(p.claims.iss, accepted)
 	if err != nil {
-		return nil, err
+		return nil, errors.Is(err, ErrUnavailable), err
 	}
 	if len(accepted) > maxProbes {
 		if user, err := v.cached(st, sum, names(candidates)); user != nil || err != nil {
-			return user, err
+			return user, true, err
 		}
 	}
 	knownFirst(candidates, p.kid, p.alg)
@@ -188,7 +196,7 @@ func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, 
 			facts.refusedBy = refusedBy
 			facts.weight = uint32(len(raw)*entryFactor + entryOverhead) //nolint:gosec // at most maxToken
 			v.cache.Set(cacheKey{issuer: i.hash, token: sum}, facts)
-			return facts.user, nil
+			return facts.user, true, nil
 		}
 		if final(err) {
 			refusedBy = append(refusedBy, i.hash)
@@ -197,7 +205,7 @@ func (v *Verifier) fresh(ctx context.Context, st *state, sum [sha256.Size]byte, 
 			first = err
 		}
 	}
-	return nil, first
+	return nil, true, first
 }
 
 // final tells whether the same token can't become good under the same configuration, whatever keys there are and what time it is.
