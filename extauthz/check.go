@@ -3,14 +3,12 @@ package extauthz
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/credence-mesh/credence/extauthz/token"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
 )
@@ -34,12 +32,18 @@ type check struct {
 	routeID policy.RouteID
 	route   *decide.Route
 	// rpc is the content type of the answer to a gRPC call, empty for any other request.
-	rpc     string
-	method  string
-	host    string
-	path    string
-	peer    string
-	user    *decide.User
+	rpc    string
+	method string
+	host   string
+	path   string
+	peer   string
+	user   *decide.User
+	// presented is where the one credential of the request is.
+	presented presented
+	// internal is the internal token that the upstream receives; empty: none was made.
+	internal string
+	// revocation is the id of the one that covers the credential.
+	revocation string
 	// facts are what was decided by, once it was.
 	facts   *decide.Facts
 	outcome outcome
@@ -53,6 +57,8 @@ const (
 	unauthorized
 	badRequest
 	unavailable
+	// limited is 429.
+	limited
 	decided
 	// aborted is a gRPC error.
 	aborted
@@ -66,6 +72,9 @@ type outcome struct {
 	decision decide.Decision
 	// oauth is the error code of RFC 6750 §3.1 for the challenge, or empty.
 	oauth string
+	// dpop: the challenge is for DPoP; nonce is what the proof must hold (RFC 9449 §9), or empty.
+	dpop  bool
+	nonce string
 	// err is for the log.
 	err error
 }
@@ -109,12 +118,15 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 	if err := alive(ctx); err != nil || !ok {
 		return err
 	}
-	facts, raw, ok := s.read(attributes, st, &t, c)
+	facts, o, ok := s.read(attributes, st, &t, c, verifiers.APIKeys)
 	if err := alive(ctx); err != nil || !ok {
 		return err
 	}
-	if raw != "" {
-		ok := verify(ctx, verifiers.Tokens, raw, c)
+	if c.presented = o.presented; o.kind != policy.NoCredential {
+		if ok, err := s.authenticate(ctx, attributes, &verifiers, &o, c); err != nil || !ok {
+			return err
+		}
+		ok = s.prove(attributes, authorizationScheme(attributes.GetRequest().GetHttp()), raw, c)
 		if err := alive(ctx); err != nil || !ok {
 			return err
 		}
@@ -122,6 +134,10 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 	}
 	c.facts = &facts
 	c.outcome = fromDecision(c.route.Decide(&facts))
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	s.mint(ctx, st, attributes, c)
 	return alive(ctx)
 }
 
@@ -159,42 +175,23 @@ func canonical(http *authv3.AttributeContext_HttpRequest, rules policy.PathRules
 }
 
 // read takes the one credential and the peer, and has all facts but the user. With ok false the outcome says why not.
-func (s *Server) read(a *authv3.AttributeContext, st *state, t *target, c *check) (facts decide.Facts, raw string, ok bool) {
-	http := a.GetRequest().GetHttp()
-	refuse := func(o outcome) (decide.Facts, string, bool) {
+func (s *Server) read(a *authv3.AttributeContext, st *state, t *target, c *check, keys KeyVerifier) (facts decide.Facts, o offered, ok bool) {
+	refuse := func(o outcome) (decide.Facts, offered, bool) {
 		c.outcome = o
-		return decide.Facts{}, "", false
+		return decide.Facts{}, offered{}, false
 	}
-	raw, reason := bearer(authorizations(http), t.query, c.route.ReadsToken())
-	if reason != "" {
-		return refuse(outcome{kind: badRequest, reason: reason, oauth: "invalid_request"})
-	}
-	source := a.GetSource()
-	peer, reason, err := s.peerOf(source, st.trust)
+	gateway := c.route.Proxy().IsGateway()
+	peer, client, reason, err := s.peerOf(a.GetSource(), st.trust, c.route)
 	if reason != "" {
 		return refuse(outcome{kind: forbidden, reason: reason, err: err})
 	}
 	c.peer = peer
-	return decide.Facts{Peer: peer, Method: c.method, Host: c.host, Segments: t.segments, Slash: t.slash}, raw, true
-}
-
-// verify has the token verified. A credential that is presented where one is read must be good, also where nobody needs it.
-func verify(ctx context.Context, v Verifier, raw string, c *check) bool {
-	if v == nil {
-		c.outcome = outcome{kind: unavailable, reason: reasonTokenUnavailable}
-		return false
+	k := collector{http: a.GetRequest().GetHttp(), query: t.query, accepts: c.route.Accepts(), keys: keys}
+	o, reason = k.collect(client, k.accepts.Internal && !gateway)
+	if reason != "" {
+		return refuse(outcome{kind: badRequest, reason: reason, oauth: "invalid_request"})
 	}
-	user, err := v.Verify(ctx, raw, c.route.Issuers())
-	switch {
-	case err == nil && user != nil:
-		c.user = user
-		return true
-	case errors.Is(err, token.ErrInvalid):
-		c.outcome = outcome{kind: unauthorized, reason: reasonTokenInvalid, oauth: "invalid_token", err: err}
-	default:
-		c.outcome = outcome{kind: unavailable, reason: reasonTokenUnavailable, err: err}
-	}
-	return false
+	return decide.Facts{Peer: peer, Method: c.method, Host: c.host, Segments: t.segments, Slash: t.slash, Now: c.started}, o, true
 }
 
 func fromDecision(d decide.Decision) outcome {

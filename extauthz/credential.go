@@ -5,6 +5,10 @@ import (
 	"strings"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/credence-mesh/credence/extauthz/txntoken"
+	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
 )
 
 // Why the credential of a request cannot be told. All are answered with 400 invalid_request (RFC 6750 §3.1).
@@ -15,12 +19,214 @@ const (
 
 const authorization = "authorization"
 
-// authorizations are all values of the header, wherever the proxy put them. Envoy joins duplicates to one value; a proxy that does not
-// must not be a way around.
-func authorizations(http *authv3.AttributeContext_HttpRequest) []string {
+// Schemes of Authorization, as presented.scheme has them.
+const (
+	schemeBearer = "bearer"
+	schemeDPoP   = "dpop"
+	schemeBasic  = "basic"
+)
+
+// presented says where the one credential of a request is, for whoever removes it. It holds nothing of the credential. The zero value: none.
+type presented struct {
+	kind policy.CredentialKind
+	// header that holds it, in lower case; scheme with authorization, one of the schemes above.
+	header, scheme string
+	// query is the name of the parameter that holds it, spelled as in the request.
+	query string
+}
+
+// offered is the credential on its way to its verifier. It is kept nowhere.
+type offered struct {
+	presented
+	// raw is what the verifier takes; it must be in no log.
+	raw string
+	// accepted are the objects that it may be verified by.
+	accepted []policy.Name
+	// certified: the connection has a client certificate besides, which the route would take for a credential. The token must be bound to it.
+	certified bool
+}
+
+// collector takes the one credential out of a request.
+type collector struct {
+	http    *authv3.AttributeContext_HttpRequest
+	query   string
+	accepts *decide.Accepts
+	// keys tells API keys from tokens.
+	keys KeyVerifier
+	offered
+	reason string
+}
+
+// collect takes the one credential among those that the route reads; kind NoCredential: none is presented. Two are refused, also two of
+// the same, and also where only one of them is wanted by the rule that would match: nobody can tell which one the client meant. certificate is that of
+// a gateway's client, and internal tells whether internal tokens are read.
+func (k *collector) collect(certificate string, internal bool) (offered, string) {
+	k.authorization()
+	for i := range k.accepts.HeaderKeys {
+		k.headerKey(&k.accepts.HeaderKeys[i])
+	}
+	for i := range k.accepts.QueryKeys {
+		k.queryKey(&k.accepts.QueryKeys[i])
+	}
+	if internal {
+		k.internal()
+	}
+	if certificate != "" && len(k.accepts.Certificates) > 0 {
+		k.certificate(certificate)
+	}
+	// RFC 6750 §2.3: a token in the query is not supported, so it is as if there were none, but not beside another credential.
+	if k.kind != policy.NoCredential && (len(k.accepts.Issuers) > 0 || k.kind == policy.BearerToken) && hasParameter(k.query, "access_token") {
+		k.refuse(reasonCredentials)
+	}
+	if k.reason != "" {
+		return offered{}, k.reason
+	}
+	return k.offered, ""
+}
+
+func (k *collector) refuse(reason string) {
+	if k.reason == "" {
+		k.reason = reason
+	}
+}
+
+func (k *collector) add(o offered) {
+	if k.kind != policy.NoCredential {
+		k.refuse(reasonCredentials)
+		return
+	}
+	k.offered = o
+}
+
+// authorization reads the header of that name. One with a comma is two headers that Envoy has joined, or could be taken for them: refused
+// where the route reads it, and elsewhere for the schemes that have no comma of their own. Schemes that the route does not read (AWS SigV4,
+// Digest) are no credentials to it.
+func (k *collector) authorization() {
+	values := headerValues(k.http, authorization)
+	switch {
+	case len(values) == 0:
+		return
+	case len(values) > 1:
+		k.refuse(reasonCredentials)
+		return
+	}
+	value := values[0]
+	word, rest, _ := strings.Cut(strings.Trim(value, " \t"), " ")
+	scheme := schemeOf(word)
+	if strings.IndexByte(value, ',') >= 0 && (k.accepts.Authorization() || scheme != "") {
+		k.refuse(reasonCredentials)
+		return
+	}
+	raw := strings.TrimLeft(rest, " ")
+	o := offered{presented: presented{header: authorization, scheme: scheme}, raw: raw}
+	if o.kind, o.accepted = k.kindOf(scheme, raw); o.kind == policy.NoCredential {
+		return
+	}
+	if raw == "" || strings.IndexByte(raw, ' ') >= 0 || strings.IndexByte(raw, '\t') >= 0 {
+		k.refuse(reasonCredential)
+		return
+	}
+	k.add(o)
+}
+
+func schemeOf(word string) string {
+	for _, s := range [...]string{schemeBearer, schemeDPoP, schemeBasic} {
+		if strings.EqualFold(word, s) {
+			return s
+		}
+	}
+	return ""
+}
+
+// kindOf says what a value of Authorization is to the route. What may be an API key is one where the Credentials know it, or know its
+// form: it is shown to no authorization server.
+func (k *collector) kindOf(scheme, raw string) (policy.CredentialKind, []policy.Name) {
+	a := k.accepts
+	switch {
+	case scheme == schemeBasic && len(a.Basic) > 0:
+		return policy.Basic, a.Basic
+	case scheme == schemeDPoP && len(a.Issuers) > 0:
+		return policy.BearerToken, a.Issuers
+	case scheme == schemeBearer && len(a.BearerKeys) > 0 && (len(a.Issuers) == 0 || k.keys == nil || k.keys.Knows(raw, a.BearerKeys)):
+		return policy.APIKey, a.BearerKeys
+	case scheme == schemeBearer && len(a.Issuers) > 0:
+		return policy.BearerToken, a.Issuers
+	}
+	return policy.NoCredential, nil
+}
+
+// headerKey reads a header that holds an API key and nothing else.
+func (k *collector) headerKey(p *decide.KeyPlace) {
+	if o, ok := k.alone(p.Name); ok {
+		o.kind, o.accepted = policy.APIKey, p.Credentials
+		k.add(o)
+	}
+}
+
+// internal reads the internal token.
+func (k *collector) internal() {
+	if o, ok := k.alone(txntoken.Header); ok {
+		o.kind = policy.InternalToken
+		k.add(o)
+	}
+}
+
+// alone is the one value of a header that holds a credential and nothing else.
+func (k *collector) alone(name string) (offered, bool) {
+	values := headerValues(k.http, name)
+	switch {
+	case len(values) == 0:
+		return offered{}, false
+	case len(values) > 1 || strings.IndexByte(values[0], ',') >= 0:
+		k.refuse(reasonCredentials)
+		return offered{}, false
+	}
+	raw := strings.Trim(values[0], " \t")
+	if raw == "" || strings.IndexByte(raw, ' ') >= 0 || strings.IndexByte(raw, '\t') >= 0 {
+		k.refuse(reasonCredential)
+		return offered{}, false
+	}
+	return offered{presented: presented{header: name}, raw: raw}, true
+}
+
+// queryKey reads a query parameter that holds an API key. Its name must be spelled plainly: what removes it before the upstream looks for
+// those bytes.
+func (k *collector) queryKey(p *decide.KeyPlace) {
+	for query := k.query; query != ""; {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		if name != p.Name {
+			if isParameter(name, p.Name) {
+				k.refuse(reasonCredential)
+			}
+			continue
+		}
+		raw, reason := unescape(value, true)
+		if raw == "" || reason != "" {
+			k.refuse(reasonCredential)
+			continue
+		}
+		k.add(offered{presented: presented{kind: policy.APIKey, query: name}, raw: raw, accepted: p.Credentials})
+	}
+}
+
+// certificate of the connection. Beside a token it is no second credential where the token is bound to it (RFC 8705 §3), which shows once
+// the token has been verified.
+func (k *collector) certificate(pem string) {
+	if k.kind == policy.BearerToken {
+		k.certified = true
+		return
+	}
+	k.add(offered{presented: presented{kind: policy.ClientCertificate}, raw: pem, accepted: k.accepts.Certificates})
+}
+
+// headerValues are all values of a header by its lower-case name, wherever the proxy put them. Envoy joins duplicates to one value; a
+// proxy that does not must not be a way around.
+func headerValues(http *authv3.AttributeContext_HttpRequest, header string) []string {
 	var values []string
 	for _, h := range http.GetHeaderMap().GetHeaders() {
-		if !strings.EqualFold(h.GetKey(), authorization) {
+		if !strings.EqualFold(h.GetKey(), header) {
 			continue
 		}
 		raw, value := h.GetRawValue(), h.GetValue()
@@ -32,44 +238,11 @@ func authorizations(http *authv3.AttributeContext_HttpRequest) []string {
 		}
 	}
 	for name, value := range http.GetHeaders() {
-		if strings.EqualFold(name, authorization) && !slices.Contains(values, value) {
+		if strings.EqualFold(name, header) && !slices.Contains(values, value) {
 			values = append(values, value)
 		}
 	}
 	return values
-}
-
-// bearer takes the one token out of a request; "" where none is presented or, with reads false, none is read. Authorization with a
-// comma is two headers that Envoy has joined, or could be taken for them: refused where the route reads it, and elsewhere for the
-// schemes that have no comma of their own. Other schemes (AWS SigV4, Digest) pass untouched on routes that read no token.
-func bearer(values []string, query string, reads bool) (token, reason string) {
-	switch {
-	case len(values) == 0:
-		// RFC 6750 §2.3: a token in the query is not supported, so it is as if there were none.
-		return "", ""
-	case len(values) > 1:
-		return "", reasonCredentials
-	}
-	value := values[0]
-	scheme, rest, _ := strings.Cut(strings.Trim(value, " \t"), " ")
-	if strings.IndexByte(value, ',') >= 0 && (reads || hasNoComma(scheme)) {
-		return "", reasonCredentials
-	}
-	if !reads || !strings.EqualFold(scheme, "Bearer") {
-		return "", ""
-	}
-	token = strings.TrimLeft(rest, " ")
-	if token == "" || strings.IndexByte(token, ' ') >= 0 || strings.IndexByte(token, '\t') >= 0 {
-		return "", reasonCredential
-	}
-	if hasParameter(query, "access_token") {
-		return "", reasonCredentials
-	}
-	return token, ""
-}
-
-func hasNoComma(scheme string) bool {
-	return strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Basic") || strings.EqualFold(scheme, "DPoP")
 }
 
 // hasParameter finds a query parameter by name; names compare after decoding.
@@ -78,14 +251,21 @@ func hasParameter(query, name string) bool {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		key, _, _ := strings.Cut(pair, "=")
-		if key == name {
+		if isParameter(key, name) {
 			return true
-		}
-		if strings.IndexByte(key, '%') >= 0 {
-			if decoded, reason := unescape(key, false); reason == "" && decoded == name {
-				return true
-			}
 		}
 	}
 	return false
+}
+
+// isParameter compares the name of a query parameter, as it was sent, with a plain one.
+func isParameter(sent, name string) bool {
+	if sent == name {
+		return true
+	}
+	if strings.IndexByte(sent, '%') < 0 {
+		return false
+	}
+	decoded, reason := unescape(sent, false)
+	return reason == "" && decoded == name
 }

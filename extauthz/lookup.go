@@ -54,23 +54,36 @@ func (l *Lookup) router(set *policy.Set) *router {
 	return &router{}
 }
 
-// peerOf is the SPIFFE ID of the connection's peer, see peers.id. A principal alone proves nothing, unless the operator says that it does.
-func (s *Server) peerOf(source *authv3.AttributeContext_Peer, trust string) (id, reason string, err error) {
-	principal := source.GetPrincipal()
-	if s.byLookup == nil || source.GetCertificate() != "" || principal == "" {
-		return s.peers.id(source.GetCertificate(), principal, trust)
+// peerOf is the SPIFFE ID of the connection's peer, see peers.id; or, at a gateway, the certificate of its client. Clients of gateways of ours
+// are no workloads, whatever their certificates say. At a proxy of another control plane a certificate that names a workload is that workload's, and any
+// other one is a client's where the route accepts those. A principal alone proves nothing, unless the operator says that it does.
+func (s *Server) peerOf(source *authv3.AttributeContext_Peer, trust string, r *decide.Route) (id, client, reason string, err error) {
+	principal, certificate := source.GetPrincipal(), source.GetCertificate()
+	if s.byLookup == nil {
+		if r.Proxy().IsGateway() {
+			return "", certificate, "", nil
+		}
+		id, reason, err = s.peers.id(certificate, principal, trust)
+		return id, "", reason, err
+	}
+	if certificate != "" || principal == "" {
+		id, reason, err = s.peers.id(certificate, principal, trust)
+		if reason == reasonPeerInvalid && len(r.Accepts().Certificates) > 0 {
+			return "", certificate, "", nil
+		}
+		return id, "", reason, err
 	}
 	if s.byLookup.Principal == nil {
-		return "", reasonPeerUnproven, nil
+		return "", "", reasonPeerUnproven, nil
 	}
 	id, err = s.byLookup.Principal(principal)
 	switch {
 	case err != nil || id == "":
-		return "", reasonPeerInvalid, err
+		return "", "", reasonPeerInvalid, err
 	case !strings.HasPrefix(id, trust):
-		return id, reasonPeerForeign, nil
+		return id, "", reasonPeerForeign, nil
 	}
-	return id, "", nil
+	return id, "", "", nil
 }
 
 // lookup finds the route of the canonical request in c. With ok false the outcome says why not.

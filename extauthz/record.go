@@ -74,6 +74,8 @@ func (o *outcome) class() string {
 		return "bad_request"
 	case unavailable:
 		return "unavailable"
+	case limited:
+		return "limited"
 	case aborted:
 		return "error"
 	case forbidden:
@@ -98,7 +100,7 @@ func (s *Server) record(ctx context.Context, c *check) {
 	if !s.log.Enabled(ctx, level) {
 		return
 	}
-	var room [20]slog.Attr
+	var room [24]slog.Attr
 	attrs := room[:0]
 	add := func(key, value string) {
 		if value != "" {
@@ -118,6 +120,10 @@ func (s *Server) record(ctx context.Context, c *check) {
 	add("host", c.host)
 	add("path", c.path[:min(len(c.path), maxLoggedPath)])
 	add("peer", c.peer)
+	if c.presented.kind != policy.NoCredential {
+		add("credential", c.presented.kind.String())
+	}
+	add("revocation", c.revocation)
 	if c.user != nil {
 		add("subject", c.user.Subject)
 		add("issuer", c.user.IssuerURL)
@@ -132,7 +138,7 @@ func (s *Server) record(ctx context.Context, c *check) {
 	add("detail", c.detail())
 	add("audit", auditText(o.decision.Audit))
 	// What a verifier says beside its code and detail is for no log: it may be about a token.
-	if o.err != nil && !errors.Is(o.err, credential.ErrInvalid) && !errors.Is(o.err, credential.ErrUnavailable) {
+	if o.err != nil && !errors.Is(o.err, credential.ErrInvalid) && !errors.Is(o.err, credential.ErrUnavailable) && !errors.Is(o.err, credential.ErrLimited) {
 		add("error", o.err.Error())
 	}
 	attrs = append(attrs, slog.Int64("us", took.Microseconds()))

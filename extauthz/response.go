@@ -91,6 +91,8 @@ func deniedResponse(c *check) *authv3.CheckResponse {
 		code, httpCode = codes.InvalidArgument, typev3.StatusCode_BadRequest
 	case unavailable:
 		code, httpCode = codes.Unavailable, typev3.StatusCode_ServiceUnavailable
+	case limited:
+		code, httpCode = codes.ResourceExhausted, typev3.StatusCode_TooManyRequests
 	case forbidden, decided, aborted:
 	}
 	room.status.Code, room.status.Message = int32(code), o.reason
@@ -109,6 +111,9 @@ func deniedResponse(c *check) *authv3.CheckResponse {
 	if challenge := challenge(o); challenge != "" {
 		room.headers.add("www-authenticate", challenge)
 	}
+	if o.nonce != "" {
+		room.headers.add("dpop-nonce", o.nonce)
+	}
 	denied.Headers = room.headers.all()
 	if o.kind == unavailable {
 		room.asError.ErrorResponse = denied
@@ -126,6 +131,9 @@ func challenge(o *outcome) string {
 		return ""
 	}
 	value := `Bearer realm="credence"`
+	if o.dpop {
+		value = `DPoP realm="credence"` + dpopChallenge()
+	}
 	if o.oauth != "" {
 		value += `, error="` + o.oauth + `"`
 	}
@@ -153,7 +161,7 @@ func body(c *check) string {
 	if kind == "" {
 		kind = [...]string{
 			forbidden: "forbidden", unauthorized: "unauthorized", badRequest: "invalid_request",
-			unavailable: "temporarily_unavailable", decided: "forbidden", aborted: "forbidden",
+			unavailable: "temporarily_unavailable", limited: "too_many_requests", decided: "forbidden", aborted: "forbidden",
 		}[o.kind]
 	}
 	b := make([]byte, 0, 256)
@@ -195,6 +203,8 @@ func message(o *outcome) string {
 		return "the request is ambiguous or malformed: " + o.reason
 	case unavailable:
 		return "it cannot be told now whether this request is allowed; try again later"
+	case limited:
+		return "too many credentials were refused; try again later"
 	case unauthorized:
 		if o.oauth == "" {
 			return "a token is needed: Authorization: Bearer TOKEN"

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"github.com/credence-mesh/credence/extauthz/dpop"
 	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
@@ -30,6 +31,13 @@ type Verifier interface {
 	Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error)
 }
 
+// KeyVerifier verifies API keys.
+type KeyVerifier interface {
+	Verifier
+	// Knows tells whether raw is an API key of one of these Credentials, or has the form of their keys, good or not: then it is no token.
+	Knows(raw string, accepted []policy.Name) bool
+}
+
 // Verifiers are one Verifier per kind of credential. Where there is none, no credential of that kind can be verified: 503.
 type Verifiers struct {
 	// Tokens takes what follows "Bearer " or "DPoP ", JWTs and opaque tokens.
@@ -37,7 +45,7 @@ type Verifiers struct {
 	// Basic takes what follows "Basic ".
 	Basic Verifier
 	// APIKeys takes the whole key.
-	APIKeys Verifier
+	APIKeys KeyVerifier
 	// Certificates takes the URL-encoded PEM of the client's certificate.
 	Certificates Verifier
 	// Internal takes the Txn-Token; accepted is empty.
@@ -89,7 +97,11 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 	metrics  *metrics
+	proofs   *dpop.Verifier
 	recent   recent
+	// minter and revocations are those of Options.
+	minter      Minter
+	revocations Revocations
 
 	publishing sync.Mutex
 	state      atomic.Pointer[state]
@@ -118,7 +130,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("extauthz: %w", err)
 	}
-	return &Server{callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), byLookup: o.Lookup, log: o.Log, now: o.Now, metrics: m}, nil
+	return &Server{callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), byLookup: o.Lookup, log: o.Log, now: o.Now, metrics: m,
+		minter: o.Minter, revocations: o.Revocations}, nil
 }
 
 // Register adds the Authorization service to a gRPC server that was made with ServerOptions.

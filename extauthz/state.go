@@ -23,6 +23,9 @@ type state struct {
 	// verifiers know the issuers and Credentials of the Set.
 	verifiers Verifiers
 	retired   map[policy.RouteID]retired
+	// mints: the Set's mesh has internal tokens. spiffeIDs are the proxies' own.
+	mints     bool
+	spiffeIDs map[policy.ProxyID]string
 	// router finds routes where proxies send no ids; nil: they do.
 	router *router
 }
@@ -78,10 +81,24 @@ func (v Verifiers) and(now Verifiers) Verifiers {
 		}
 		return both{last, now}
 	}
-	return Verifiers{
-		Tokens: join(v.Tokens, now.Tokens), Basic: join(v.Basic, now.Basic), APIKeys: join(v.APIKeys, now.APIKeys),
+	out := Verifiers{
+		Tokens: join(v.Tokens, now.Tokens), Basic: join(v.Basic, now.Basic),
 		Certificates: join(v.Certificates, now.Certificates), Internal: join(v.Internal, now.Internal),
 	}
+	if v.APIKeys != nil && now.APIKeys != nil {
+		out.APIKeys = bothKeys{both{v.APIKeys, now.APIKeys}, v.APIKeys, now.APIKeys}
+	}
+	return out
+}
+
+// bothKeys are two KeyVerifiers: what one of them knows is an API key.
+type bothKeys struct {
+	both
+	last, now KeyVerifier
+}
+
+func (b bothKeys) Knows(raw string, accepted []policy.Name) bool {
+	return b.now.Knows(raw, accepted) || b.last.Knows(raw, accepted)
 }
 
 func (b both) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
@@ -99,7 +116,10 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	now, old := s.now(), s.state.Load()
-	next := &state{index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifiers: s.snapshot()}
+	next := &state{
+		index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifiers: s.snapshot(),
+		mints: set.Mesh.InternalTokens != nil, spiffeIDs: spiffeIDs(set),
+	}
 	switch {
 	case s.byLookup != nil:
 		// Ids that are found in the newest Set alone never vanish on the way.
@@ -109,6 +129,18 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	}
 	s.metrics.retired.Set(float64(len(next.retired)))
 	s.state.Store(next)
+}
+
+// spiffeIDs are those of the proxies themselves: a sidecar is its workload.
+func spiffeIDs(set *policy.Set) map[policy.ProxyID]string {
+	ids := make(map[policy.ProxyID]string, len(set.Gateways)+len(set.Workloads))
+	for i := range set.Gateways {
+		ids[policy.GatewayID(set.Gateways[i].Name)] = set.Gateways[i].SPIFFEID
+	}
+	for i := range set.Workloads {
+		ids[policy.SidecarID(set.Workloads[i].Name)] = set.Workloads[i].SPIFFEID
+	}
+	return ids
 }
 
 func (s *state) retire(old *state, generation uint64, now time.Time) {
@@ -144,7 +176,8 @@ func (s *Server) Acknowledged(proxy policy.ProxyID, generation uint64) {
 		return
 	}
 	now := s.now()
-	next := &state{index: old.index, trust: old.trust, verifiers: old.verifiers, router: old.router, retired: make(map[policy.RouteID]retired, len(old.retired))}
+	next := new(*old)
+	next.retired = make(map[policy.RouteID]retired, len(old.retired))
 	for id, r := range old.retired {
 		if end := now.Add(inFlight); r.last.Proxy() == proxy && r.since <= generation && end.Before(r.until) {
 			r.until = end

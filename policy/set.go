@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -60,6 +61,9 @@ func GatewayID(n Name) ProxyID { return ProxyID(fmt.Sprintf("gateway/%s/%s", n.N
 
 // SidecarID is the proxy of the Workload n.
 func SidecarID(n Name) ProxyID { return ProxyID(fmt.Sprintf("sidecar/%s/%s", n.Namespace, n.Name)) }
+
+// IsGateway tells a gateway's proxy from a sidecar.
+func (id ProxyID) IsGateway() bool { return strings.HasPrefix(string(id), "gateway/") }
 
 // Gateway is an Envoy at the edge.
 type Gateway struct {
