@@ -132,7 +132,7 @@ func challenge(o *outcome) string {
 	}
 	value := `Bearer realm="credence"`
 	if o.dpop {
-		value = `DPoP realm="credence"` + dpopChallenge()
+		value = `DPoP realm="credence"` + dpopAlgorithms()
 	}
 	if o.oauth != "" {
 		value += `, error="` + o.oauth + `"`

@@ -43,7 +43,7 @@ const (
 	ReasonIDToken           = "id_token"            // an ID token is not an access token
 	ReasonAccessToken       = "access_token"        // an access token is not an ID token
 	ReasonEvents            = "events"              // a security event or logout token
-	ReasonConfirmation      = "cnf"                 // bound to a key, presented without proof
+	ReasonConfirmation      = "cnf"                 // bound to what cannot be proven
 	ReasonNoKeys            = "no_keys"             // unavailable: the issuer's keys are not known
 	ReasonIssuerConfig      = "issuer_config"       // unavailable: an accepted issuer is missing or unusable
 	ReasonCanceled          = "canceled"            // unavailable: the context ended

@@ -138,9 +138,13 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	if err := i.profile(p, c); err != nil {
 		return nil, err
 	}
+	bound, err := confirmation(c.all)
+	if err != nil {
+		return nil, err
+	}
 	u := &decide.User{
 		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Service: c.service, Client: c.client, Scopes: c.scopes, Claims: c.all,
-		Expires: c.exp.time(), Credential: policy.BearerToken, Origin: policy.BearerToken,
+		Expires: c.exp.time(), Confirmation: bound, Credential: policy.BearerToken, Origin: policy.BearerToken,
 	}
 	return &verified{user: u, key: key, kid: p.kid, claims: p.claims}, nil
 }

@@ -17,7 +17,9 @@ type parsed struct {
 	hasTyp bool
 	// keyInHeader: jwk, jku, x5u or x5c is present.
 	keyInHeader bool
-	claims      *claims
+	// jwk is the header's key as it came, for what is signed by a key of its own.
+	jwk    any
+	claims *claims
 }
 
 // parse reads a JWT in the compact serialisation (RFC 7519 §7.2). The size was checked.
@@ -127,6 +129,7 @@ func (p *parsed) readHeader(h map[string]any) error {
 	}
 	p.keyInHeader = slices.ContainsFunc([]string{"jwk", "jku", "x5u", "x5c"}, func(name string) bool { _, ok := h[name]; return ok })
 
+	p.jwk = h["jwk"]
 	var ok bool
 	if p.alg, ok = h["alg"].(string); !ok {
 		return invalid(ReasonAlg, "alg is not a string")

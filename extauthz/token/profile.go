@@ -49,10 +49,6 @@ func (i *issuer) profile(p *parsed, c view) error {
 	if _, ok := c.all["events"]; ok {
 		return invalid(ReasonEvents, "events: a security event token (RFC 8417)")
 	}
-	if _, ok := c.all["cnf"]; ok {
-		// RFC 9449 §7.1, RFC 8705 §3: a bound token without its proof may be stolen.
-		return invalid(ReasonConfirmation, "bound to a key, and presented without proof of it")
-	}
 	if says(c.claims, "typ", "refresh", "offline", "logout") || says(c.claims, "token_use", "refresh") {
 		return invalid(ReasonTyp, "a claim says that it is a refresh or logout token")
 	}

@@ -39,7 +39,7 @@ type User struct {
 	Requester, Transaction string
 }
 
-// Confirmation is the key that a token is bound to. Exactly one field is set.
+// Confirmation is the key that a token is bound to. At least one field is set; with both, both proofs are needed.
 type Confirmation struct {
 	// JKT is the thumbprint of the DPoP key (RFC 9449 §6.1); X5T that of the client's certificate (RFC 8705 §3.1): base64url of SHA-256.
 	JKT, X5T string
