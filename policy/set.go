@@ -418,7 +418,7 @@ type Tenant struct {
 	Values []string `json:"values"`
 }
 
-// Profile is the kind of token that an issuer's tokens must be. The zero value is not valid.
+// Profile is the kind of token that an issuer's tokens must be. The zero value is for issuers with Introspection alone.
 type Profile int
 
 // Profiles.

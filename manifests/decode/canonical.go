@@ -95,6 +95,11 @@ func absolute(v any, dir string) {
 			fix(&k.CAFile)
 			fix(&k.BearerTokenFile)
 		}
+		if in := v.Spec.Introspection; in != nil {
+			fix(&in.ClientSecretFile)
+			fix(&in.BearerTokenFile)
+			fix(&in.CAFile)
+		}
 	}
 }
 

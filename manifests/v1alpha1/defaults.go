@@ -16,6 +16,7 @@ const (
 	DefaultLeeway    = 30 * time.Second
 	DefaultATJWTLife = 24 * time.Hour
 	DefaultMaxStale  = 24 * time.Hour
+	DefaultCacheFor  = 30 * time.Second
 
 	caPerSVID = 6 // the least ratio of the lifetimes of CA and SVID
 )
@@ -74,18 +75,24 @@ func defaultWorkload(s *WorkloadSpec) {
 }
 
 func defaultTokenIssuer(s *TokenIssuerSpec) {
-	if len(s.Algorithms) == 0 {
+	if in := s.Introspection; in != nil {
+		in.Response = or(in.Response, ResponseJSON)
+		orDuration(&in.CacheFor, DefaultCacheFor)
+	} else {
+		s.Profile = or(s.Profile, ProfileATJWT)
+	}
+	signs := s.Introspection == nil || s.Introspection.Response == ResponseJWT
+	if len(s.Algorithms) == 0 && signs {
 		s.Algorithms = []string{"RS256", "ES256", "EdDSA"}
 	}
-	s.Profile = or(s.Profile, ProfileATJWT)
 	s.AudienceFrom = or(s.AudienceFrom, "aud")
 	if len(s.ClientFrom) == 0 {
 		s.ClientFrom = []string{"azp", "appid", "cid", "client_id"}
 	}
-	if s.Keys == nil {
+	if s.Keys == nil && signs {
 		s.Keys = &TokenKeys{Discovery: &KeyDiscovery{}}
 	}
-	if s.Keys.URL != "" || s.Keys.Discovery != nil {
+	if s.Keys != nil && (s.Keys.URL != "" || s.Keys.Discovery != nil) {
 		s.Keys.UnknownKey = or(s.Keys.UnknownKey, UnknownKeyUnavailable)
 		orDuration(&s.Keys.MaxStale, DefaultMaxStale)
 	}

@@ -28,6 +28,9 @@ func (c *checker) tokenIssuer(s *TokenIssuerSpec) {
 	c.audienceFrom(s)
 	c.algorithms(s.Algorithms)
 	c.keys(s)
+	if s.Introspection != nil {
+		c.introspection(s)
+	}
 	c.duration("spec.leeway", s.Leeway, 0, maxLeeway)
 	c.duration("spec.expLeeway", s.ExpLeeway, 0, maxLeeway)
 	c.duration("spec.maxLifetime", s.MaxLifetime, time.Second, maxLifetime)
@@ -52,6 +55,7 @@ func (c *checker) issuers(s *TokenIssuerSpec) {
 	switch {
 	case n > 1:
 		c.fail("spec.issuer", "one-of", "issuer, issuers and issuerTemplate exclude each other", "keep one of them")
+	case n == 0 && s.Introspection != nil: // what its answers call themselves is not looked at
 	case n == 0 && (s.Keys == nil || s.Keys.Discovery == nil || s.Keys.Discovery.URL == ""):
 		c.required("spec.issuer", s.Issuer)
 	}
@@ -117,6 +121,7 @@ func (c *checker) audienceFrom(s *TokenIssuerSpec) {
 	case from == "aud", !c.required(at, from):
 	case slices.Contains([]string{"iss", "sub", "exp", "nbf", "iat", "jti", "scope", "scp"}, from):
 		c.fail(at, "unsupported-value", fmt.Sprintf("%s does not say whom a token is for", from), "aud, or client_id where the issuer leaves aud out")
+	case s.Introspection != nil:
 	case s.Profile != ProfileLegacy:
 		c.fail(at, "conflict", fmt.Sprintf("tokens of profile %s have aud: it is required there", s.Profile), "remove it, or set profile: legacy")
 	}

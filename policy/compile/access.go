@@ -122,9 +122,17 @@ func (c *compiler) portAccess(w *workload, p *policy.Port) policy.Access {
 func (c *compiler) warnSameIssuer(a *policy.Access, at place) {
 	byURL := make(map[string]policy.Name)
 	told := make(map[[2]policy.Name]bool)
+	var opaque *policy.Name
 	for _, l := range a.Levels {
 		for _, p := range l.Policies {
 			for _, n := range c.attached.issuers[p] {
+				if c.opaque[n] {
+					if opaque != nil && *opaque != n {
+						c.warnAt(at, "issuer-ambiguous", fmt.Sprintf("policies in force here accept %s and %s, which both have introspection: it is open which one is asked, so opaque tokens get 503",
+							*opaque, n), "let all of them name the same TokenIssuer")
+					}
+					opaque = &n
+				}
 				for _, iss := range c.issuerURLs[n] {
 					o, ok := byURL[iss]
 					if !ok || o == n {

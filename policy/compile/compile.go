@@ -84,12 +84,14 @@ type compiler struct {
 
 	certificateNames map[policy.Name]bool
 	issuerURLs       map[policy.Name][]string
-	sockets          sockets
-	settingsByName   map[policy.Name]*settings
-	gatewayByName    map[policy.Name]*gateway
-	workloadByName   map[policy.Name]*workload
-	routeByName      map[routeKey]*route
-	attached         attachments
+	// opaque are the issuers with introspection.
+	opaque         map[policy.Name]bool
+	sockets        sockets
+	settingsByName map[policy.Name]*settings
+	gatewayByName  map[policy.Name]*gateway
+	workloadByName map[policy.Name]*workload
+	routeByName    map[routeKey]*route
+	attached       attachments
 }
 
 // collect sorts the objects into their kinds, each by name.

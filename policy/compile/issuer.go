@@ -15,6 +15,7 @@ const (
 	defaultLeeway      = 30 * time.Second
 	defaultMaxLifetime = 24 * time.Hour
 	defaultMaxStale    = 24 * time.Hour
+	defaultCacheFor    = 30 * time.Second
 )
 
 // useCertificates fills Set.Certificates. A certificate that may not be used is left out: references to it dangle.
@@ -50,6 +51,7 @@ func (c *compiler) useCertificates() {
 func (c *compiler) useIssuers() {
 	c.set.Issuers = []policy.Issuer{}
 	c.issuerURLs = make(map[policy.Name][]string)
+	c.opaque = make(map[policy.Name]bool)
 	for _, it := range c.issuers {
 		if it.value.Spec.Keys != nil && it.value.Spec.Keys.Development != nil && !c.set.Mesh.Development {
 			c.unusable[it.obj.Key] = true
@@ -59,12 +61,17 @@ func (c *compiler) useIssuers() {
 			continue
 		}
 		out := issuerValues(it)
-		if len(out.Issuers) == 0 || len(out.ServiceMarkers) != len(it.value.Spec.ServiceMarkers) {
+		if len(out.Issuers) == 0 && out.Introspection == nil || len(out.ServiceMarkers) != len(it.value.Spec.ServiceMarkers) {
 			c.unusable[it.obj.Key] = true
 			c.errorAt(place{it.obj, "spec"}, "issuer", it.obj.Key.String()+" has no iss, or a service marker that can't be read", "see what is said of the object itself")
 			continue
 		}
 		c.issuerURLs[it.name] = out.Issuers
+		if out.Introspection != nil {
+			// Its tokens are told from JWTs of the same iss by their form.
+			c.issuerURLs[it.name] = nil
+			c.opaque[it.name] = true
+		}
 		c.set.Issuers = append(c.set.Issuers, out)
 	}
 }
@@ -77,11 +84,17 @@ func issuerValues(it item[v1alpha1.TokenIssuer]) policy.Issuer {
 		Profile: profileOf(s.Profile), ClientFrom: append([]string{}, s.ClientFrom...), Keys: keySource(s),
 	}
 	out.Issuers, out.Tenant = issuersOf(s)
+	out.Introspection = introspectionOf(s)
 	if len(out.ClientFrom) == 0 {
 		out.ClientFrom = []string{"azp", "appid", "cid", "client_id"}
 	}
-	if len(out.Algorithms) == 0 {
+	if out.Introspection != nil && !out.Introspection.JWT {
+		out.Algorithms, out.Keys = []string{}, policy.KeySource{}
+	} else if len(out.Algorithms) == 0 {
 		out.Algorithms = []string{"ES256", "EdDSA", "RS256"}
+	}
+	if out.Introspection != nil {
+		out.Profile = 0
 	}
 	if out.Profile == policy.StrictAccessToken {
 		out.MaxLifetime = defaultMaxLifetime
@@ -93,6 +106,17 @@ func issuerValues(it item[v1alpha1.TokenIssuer]) policy.Issuer {
 		}
 	}
 	return out
+}
+
+func introspectionOf(s *v1alpha1.TokenIssuerSpec) *policy.Introspection {
+	in := s.Introspection
+	if in == nil {
+		return nil
+	}
+	return &policy.Introspection{
+		URL: in.URL, ClientID: in.ClientID, SecretFile: in.ClientSecretFile, BearerTokenFile: in.BearerTokenFile, CAFile: in.CAFile,
+		Insecure: in.InsecureTransport, CacheFor: durationOr(in.CacheFor, defaultCacheFor), JWT: in.Response == v1alpha1.ResponseJWT,
+	}
 }
 
 func profileOf(name string) policy.Profile {

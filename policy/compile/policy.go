@@ -118,9 +118,24 @@ func (c *compiler) policyIssuers(p *authPolicy, out *policy.Policy) {
 		}
 	}
 	c.ambiguousIssuers(p, out, byURL)
+	c.severalOpaque(p, out)
 	sortNames(out.Issuers)
 	sortNames(out.MissingIssuers)
 	out.MissingIssuers = slices.Compact(out.MissingIssuers)
+}
+
+// severalOpaque refuses two issuers with introspection: nothing tells whose an opaque token is, and it must not be shown to others than the
+// one who issued it. Both count as missing.
+func (c *compiler) severalOpaque(p *authPolicy, out *policy.Policy) {
+	opaque := slices.DeleteFunc(slices.Clone(out.Issuers), func(n policy.Name) bool { return !c.opaque[n] })
+	if len(opaque) < 2 {
+		return
+	}
+	sortNames(opaque)
+	c.errorAt(place{p.obj, "spec.authentication.issuers"}, "issuer-ambiguous",
+		fmt.Sprintf("%s and %s both have introspection, so it is open which one is asked: the routes of this policy are denied", opaque[0], opaque[1]), "list one of them")
+	out.MissingIssuers = append(out.MissingIssuers, opaque...)
+	out.Issuers = slices.DeleteFunc(out.Issuers, func(n policy.Name) bool { return c.opaque[n] })
 }
 
 // ambiguousIssuers reports once for all TokenIssuers that share an iss, by the first one that they share.
