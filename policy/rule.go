@@ -45,8 +45,8 @@ type Rule struct {
 	Action Action `json:"action"`
 	// Audit: reported, never decides.
 	Audit bool `json:"audit,omitempty"`
-	// NeedsUser: matches only with a verified token of one of the policy's issuers. Set on every allow rule of a policy with issuers
-	// that does not say [anonymous], and on every rule with Scopes or Claims.
+	// NeedsUser: matches only with a user whom the policy accepts. Set on every allow rule of a policy that accepts any and does not say
+	// anonymous or peer, and on every rule with Scopes or Claims.
 	NeedsUser bool `json:"needsUser,omitempty"`
 	// From: any of them; empty: any peer.
 	From []Peer `json:"from,omitempty"`
@@ -59,9 +59,10 @@ type Rule struct {
 	Claims []Claim `json:"claims,omitempty"`
 	// Principal: whom the token must speak for.
 	Principal Principal `json:"principal,omitempty"`
-	// Credentials: the user must have come with one of these kinds; sorted. Empty: any that the policy accepts.
+	// Credentials: the user must have come with one of these kinds; sorted. Empty: any that the policy accepts. Without NeedsUser a user who
+	// is there must all the same, and nobody needs to be there.
 	Credentials []CredentialKind `json:"credentials,omitempty"`
-	// NeedsPeer: matches only with a calling workload, whoever it is.
+	// NeedsPeer: matches only with a calling workload, whoever it is; without NeedsUser a user of one of Credentials will do instead.
 	NeedsPeer bool `json:"needsPeer,omitempty"`
 	// Roles and groups of the user; sorted. AnyRoles and AnyGroups empty: none needed.
 	AllRoles  []string `json:"allRoles,omitempty"`

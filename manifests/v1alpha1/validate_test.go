@@ -173,7 +173,7 @@ func TestAuthPolicy(t *testing.T) {
 		},
 		{
 			"{targetRefs: [{group: credence.mesh, kind: Mesh, name: w}], override: yep, authentication: {issuers: []}, rules: []}",
-			[]string{"override unsupported-value", "authentication.issuers required"},
+			[]string{"override unsupported-value", "authentication required"},
 		},
 		{
 			"{targetRefs: [{group: credence.mesh, kind: Mesh, name: w}], authentication: {issuers: [a, a, A]}, rules: []}",

@@ -21,17 +21,7 @@ func (c *checker) authPolicy(s *AuthPolicySpec) {
 	if s.Override != "" {
 		c.oneOf("spec.override", s.Override, OverrideAllowed)
 	}
-	if a := s.Authentication; a != nil {
-		if len(a.Issuers) == 0 {
-			c.fail("spec.authentication.issuers", "required", "authentication without issuers accepts nobody", "name a TokenIssuer, or remove authentication")
-		}
-		for i, n := range a.Issuers {
-			c.name(index("spec.authentication.issuers", i), n)
-			if slices.Contains(a.Issuers[:i], n) {
-				c.fail(index("spec.authentication.issuers", i), "duplicate-value", n+" is given twice", "")
-			}
-		}
-	}
+	c.authentication(s)
 	if s.Rules == nil {
 		c.fail("spec.rules", "required", "a policy needs rules", "write rules: [] to deny everything")
 	}
@@ -43,7 +33,7 @@ func (c *checker) authPolicy(s *AuthPolicySpec) {
 			c.fail(at+".name", "duplicate-value", fmt.Sprintf("another rule is named %q", r.Name), "decisions are told by the name of the rule")
 		}
 		names[r.Name] = true
-		c.rule(at, r, s.Authentication != nil)
+		c.rule(at, r, s.Authentication.accepts())
 	}
 }
 
@@ -69,17 +59,11 @@ func (c *checker) target(at string, t *PolicyTarget) {
 	}
 }
 
-func (c *checker) rule(at string, r *PolicyRule, users bool) {
+func (c *checker) rule(at string, r *PolicyRule, accepts []string) {
 	c.oneOf(at+".action", r.Action, ActionAllow, ActionDeny)
 	c.oneOf(at+".mode", r.Mode, ModeEnforce, ModeAudit)
-	for i, a := range r.Authentication {
-		c.oneOf(index(at+".authentication", i), a, AuthenticationAnonymous)
-	}
-	anonymous := slices.Contains(r.Authentication, AuthenticationAnonymous)
-	if r.Action == ActionDeny && len(r.Authentication) > 0 {
-		c.fail(at+".authentication", "unsupported-value", "a deny rule matches with and without a user", "remove it")
-	}
-	if r.Action == ActionAllow && !users && len(r.From) == 0 && !anonymous {
+	c.ruleAuthentication(at, r, accepts)
+	if r.Action == ActionAllow && len(accepts)+len(r.From)+len(r.Authentication) == 0 {
 		c.fail(at, "allows-everybody", fmt.Sprintf("rule %q asks for no user and no peer: it would allow everybody", r.Name),
 			"add from, or spec.authentication.issuers, or say authentication: [anonymous] if that is meant")
 	}
@@ -92,12 +76,14 @@ func (c *checker) rule(at string, r *PolicyRule, users bool) {
 	if r.Require == nil {
 		return
 	}
-	if !users {
+	if len(accepts) == 0 {
 		c.fail(at+".require", "require-without-issuers", "no user token is read by this policy, so nothing can be required of it",
 			"add spec.authentication.issuers")
 	}
-	if anonymous {
-		c.warn(at+".require", "require-of-anonymous", "a rule with requirements never matches without a user", "remove authentication: [anonymous]")
+	for _, a := range []string{AuthenticationAnonymous, AuthenticationPeer} {
+		if slices.Contains(r.Authentication, a) {
+			c.warn(at+".require", "require-of-anonymous", "a rule with requirements never matches without a user", "remove "+a+" from authentication")
+		}
 	}
 	c.require(at+".require", r.Require)
 }

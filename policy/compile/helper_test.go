@@ -59,7 +59,7 @@ func object(t testing.TB, file string, node *yaml.Node) *manifests.Object {
 		"Mesh": &v1alpha1.Mesh{}, "Workload": &v1alpha1.Workload{}, "Certificate": &v1alpha1.Certificate{},
 		"TokenIssuer": &v1alpha1.TokenIssuer{}, "AuthPolicy": &v1alpha1.AuthPolicy{}, "Gateway": &gatewayv1.Gateway{},
 		"HTTPRoute": &gatewayv1.HTTPRoute{}, "GRPCRoute": &gatewayv1.GRPCRoute{}, "ReferenceGrant": &gatewayv1.ReferenceGrant{},
-		"GatewaySettings": &v1alpha1.GatewaySettings{},
+		"GatewaySettings": &v1alpha1.GatewaySettings{}, "Credentials": &v1alpha1.Credentials{}, "RevocationList": &v1alpha1.RevocationList{},
 	}
 	value, ok := values[head.Kind]
 	if !ok {

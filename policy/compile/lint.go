@@ -59,12 +59,12 @@ func deniesAll(r rule) bool {
 // neverMatches says why no request at t can match r; empty: one may.
 func (c *compiler) neverMatches(t target, r *rule) string {
 	if r.NeedsUser && r.unreadable {
-		return "it needs a user, and the policy accepts no issuer"
+		return "it needs a user, and the policy accepts no credential"
 	}
 	if t.kind != policy.GatewayLevel && t.kind != policy.RouteLevel {
 		return ""
 	}
-	if len(r.From) > 0 && !c.gatewayPeers {
+	if (len(r.From) > 0 || r.NeedsPeer && len(r.Credentials) == 0) && !c.gatewayPeers {
 		return "callers of a gateway have no SPIFFE identity"
 	}
 	all := c.attached.served[t]

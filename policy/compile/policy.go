@@ -26,7 +26,7 @@ type authPolicy struct {
 type rule struct {
 	policy.Rule
 	index int
-	// unreadable: the policy accepts no issuer at all, so there is never a user.
+	// unreadable: the policy accepts no credential at all, so there is never a user.
 	unreadable bool
 }
 
@@ -52,6 +52,7 @@ func (c *compiler) usePolicies() {
 		p := &authPolicy{item: it, override: it.value.Spec.Override == v1alpha1.OverrideAllowed}
 		out := policy.Policy{Name: it.name, Rules: []policy.Rule{}}
 		c.policyIssuers(p, &out)
+		c.policyCredentials(p, &out)
 		c.attached.issuers[it.name] = out.Issuers
 		c.policyRules(p)
 		for _, r := range p.rules {

@@ -15,8 +15,7 @@ import (
 // policyRules compiles the rules. A rule that nothing can match any more (all its peers or operations are unusable) is left out:
 // an empty list would mean "any".
 func (c *compiler) policyRules(p *authPolicy) {
-	auth := p.value.Spec.Authentication
-	unreadable := auth == nil || len(auth.Issuers) == 0
+	unreadable := !readsUser(p.value.Spec.Authentication)
 	for i := range p.value.Spec.Rules {
 		if r, ok := c.rule(p, i); ok {
 			p.rules = append(p.rules, rule{r, i, unreadable})
@@ -28,10 +27,11 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 	in := &p.value.Spec.Rules[i]
 	at := place{p.obj, fmt.Sprintf("spec.rules[%d]", i)}
 	out := policy.Rule{Name: in.Name, Audit: in.Mode == v1alpha1.ModeAudit}
+	proved := true
 	switch in.Action {
 	case v1alpha1.ActionAllow, "":
 		out.Action = policy.Allow
-		out.NeedsUser = p.value.Spec.Authentication != nil && len(p.value.Spec.Authentication.Issuers) > 0 && !anonymous(in)
+		proved = c.ruleAuthentication(&out, in, readsUser(p.value.Spec.Authentication), at)
 	case v1alpha1.ActionDeny:
 		out.Action = policy.Deny
 	default:
@@ -53,20 +53,11 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 		}
 	}
 	required := c.require(&out, in.Require, at.at("require"))
-	if !required || (len(in.From) > 0 && len(out.From) == 0) || (len(in.To) > 0 && len(out.To) == 0) {
+	if !required || !proved || (len(in.From) > 0 && len(out.From) == 0) || (len(in.To) > 0 && len(out.To) == 0) {
 		c.warnAt(at, "rule-never-matches", fmt.Sprintf("rule %s of %s can never match: nothing that it names is there", in.Name, p.obj.Key), "")
 		return out, false
 	}
 	return out, true
-}
-
-func anonymous(in *v1alpha1.PolicyRule) bool {
-	for _, a := range in.Authentication {
-		if a == v1alpha1.AuthenticationAnonymous {
-			return true
-		}
-	}
-	return false
 }
 
 // peer resolves who calls. One that leads nowhere is no peer, never any peer.
