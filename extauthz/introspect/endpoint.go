@@ -49,16 +49,26 @@ func newEndpoint(name policy.Name, conf policy.Introspection, o *Options) *endpo
 	var err error
 	if e.client, err = newClient(&e.conf, o); err != nil {
 		e.unusable = err.Error()
-		e.note(err.Error())
-		return e
 	}
-	// What lies on this machine is looked at now: a secret that is not there is told before a request needs it.
-	if err := e.client.prepare(); err != nil {
-		e.note(err.Error())
-	} else if _, err := e.client.authorization(); err != nil {
-		e.note(err.Error())
+	if why := e.local(); why != "" {
+		o.Log.Warn("opaque tokens of issuer can't be told", "issuer", name.String(), "err", why)
 	}
 	return e
+}
+
+// local is what on this machine keeps the server from being asked; empty: nothing.
+func (e *endpoint) local() string {
+	if e.unusable != "" {
+		return e.unusable
+	}
+	err := e.client.prepare()
+	if err == nil {
+		_, err = e.client.authorization()
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 func (e *endpoint) close() {

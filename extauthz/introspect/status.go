@@ -18,11 +18,13 @@ type Status struct {
 	URL    string
 	// Answered is when the server gave a sound answer last, Failed when it last gave none; zero: never.
 	Answered, Failed time.Time
-	// Failure of the last question, or what is wrong before the first one; empty after a good one.
+	// Failure of the last question; empty after a good one.
 	Failure string
+	// Local is what on this machine keeps the server from being asked now; empty: nothing.
+	Local string
 }
 
-// Status of all issuers, by name.
+// Status of all issuers, by name. It reads their files.
 func (v *Verifier) Status() []Status {
 	all := v.all()
 	out := make([]Status, 0, len(all))
@@ -30,7 +32,7 @@ func (v *Verifier) Status() []Status {
 		e.mu.Lock()
 		h := e.health
 		e.mu.Unlock()
-		out = append(out, Status{Issuer: e.name, URL: e.conf.URL, Answered: h.answered, Failed: h.failed, Failure: h.failure})
+		out = append(out, Status{Issuer: e.name, URL: e.conf.URL, Answered: h.answered, Failed: h.failed, Failure: h.failure, Local: e.local()})
 	}
 	return out
 }

@@ -55,6 +55,8 @@ type Issuer struct {
 	Updated time.Time `json:"updated,omitzero"`
 	Next    time.Time `json:"next,omitzero"`
 	Until   time.Time `json:"until,omitzero"`
+	// Introspection is where the issuer is asked about tokens, which are opaque then; Updated is when it answered last.
+	Introspection string `json:"introspection,omitempty"`
 	// Restored: the keys are those that an earlier process had, and the issuer has not answered since.
 	Restored bool `json:"restored,omitempty"`
 	// Skipped keys of the issuer's document, with the reason.

@@ -20,7 +20,6 @@ import (
 
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/jwks"
-	"github.com/credence-mesh/credence/extauthz/token"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/manifests/decode"
@@ -66,7 +65,7 @@ type authz struct {
 	issuers   *devIssuers
 	keys      *jwks.Keys
 	keyHealth keyHealth
-	tokens    *token.Verifier
+	tokens    *bearers
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
 	metrics   *prometheus.Registry
@@ -114,9 +113,10 @@ func (a *authz) build() (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
-	if a.tokens, err = token.New(token.Options{Keys: a.keys}); err != nil {
+	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
+	a.keyHealth.opaque = a.tokens.opaque
 	decisions := a.opts.Decisions
 	if decisions == nil {
 		decisions = a.log

@@ -113,7 +113,7 @@ func (a *authz) Status() admin.Status {
 		}
 		s.Gateways = append(s.Gateways, l)
 	}
-	s.Issuers, s.Degraded = issuerStatus(c.set, a.keys), a.degraded(&c)
+	s.Issuers, s.Degraded = issuerStatus(c.set, &a.keyHealth), a.degraded(&c)
 	return s
 }
 

@@ -2,9 +2,12 @@ package app
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/credence-mesh/credence/extauthz/introspect"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/policy"
@@ -15,6 +18,8 @@ import (
 // Safe for concurrent use.
 type keyHealth struct {
 	keys *jwks.Keys
+	// opaque are issuers that are asked instead; nil: none.
+	opaque *introspect.Verifier
 	// started is set once the product has been ready.
 	started atomic.Bool
 }
@@ -35,6 +40,12 @@ func (h *keyHealth) notReady(others []string) []string {
 		}
 		if !k.Had {
 			out = append(out, fmt.Sprintf("issuer %s has no keys yet: %s", k.Issuer, orElse(k.Failure, why)))
+		}
+	}
+	for _, i := range h.introspections() {
+		// Whether its server answers is told by requests alone, which must not be waited for.
+		if i.Local != "" {
+			out = append(out, fmt.Sprintf("issuer %s can't be asked about tokens: %s", i.Issuer, i.Local))
 		}
 	}
 	if len(out) == 0 {
@@ -58,7 +69,19 @@ func (h *keyHealth) degraded() []string {
 			out = append(out, fmt.Sprintf("issuer %s is judged by keys of %s: %s", k.Issuer, k.Updated.UTC().Format(time.RFC3339), why))
 		}
 	}
+	for _, i := range h.introspections() {
+		if why := orElse(i.Local, i.Failure); why != "" {
+			out = append(out, fmt.Sprintf("issuer %s gives no sound answer about its tokens, so they can't be told: %s", i.Issuer, why))
+		}
+	}
 	return out
+}
+
+func (h *keyHealth) introspections() []introspect.Status {
+	if h.opaque == nil {
+		return nil
+	}
+	return h.opaque.Status()
 }
 
 func orElse(text, otherwise string) string {
@@ -69,13 +92,13 @@ func orElse(text, otherwise string) string {
 }
 
 // issuerStatus is what Status tells of the issuers of set.
-func issuerStatus(set *policy.Set, keys *jwks.Keys) []admin.Issuer {
+func issuerStatus(set *policy.Set, h *keyHealth) []admin.Issuer {
 	byName := map[policy.Name]*policy.Issuer{}
 	for i := range set.Issuers {
 		byName[set.Issuers[i].Name] = &set.Issuers[i]
 	}
 	out := []admin.Issuer{}
-	for _, k := range keys.Status() {
+	for _, k := range h.keys.Status() {
 		a := admin.Issuer{
 			Name: k.Issuer.String(), Keys: k.Keys, Updated: k.Updated, Next: k.Next, Until: k.Until,
 			Restored: k.Restored, Skipped: k.Skipped, Error: k.Failure,
@@ -85,5 +108,18 @@ func issuerStatus(set *policy.Set, keys *jwks.Keys) []admin.Issuer {
 		}
 		out = append(out, a)
 	}
+	for _, i := range h.introspections() {
+		at := slices.IndexFunc(out, func(a admin.Issuer) bool { return a.Name == i.Issuer.String() })
+		if at < 0 {
+			at = len(out)
+			out = append(out, admin.Issuer{Name: i.Issuer.String(), Updated: i.Answered})
+			if c := byName[i.Issuer]; c != nil {
+				out[at].Issuer = c.URL()
+			}
+		}
+		out[at].Introspection = i.URL
+		out[at].Error = orElse(out[at].Error, orElse(i.Local, i.Failure))
+	}
+	slices.SortFunc(out, func(a, b admin.Issuer) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/jwks"
-	"github.com/credence-mesh/credence/extauthz/token"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -78,7 +77,7 @@ type app struct {
 	issuers      *devIssuers
 	keys         *jwks.Keys
 	keyHealth    keyHealth
-	tokens       *token.Verifier
+	tokens       *bearers
 	authz        *extauthz.Server
 	plane        *controlplane.Plane
 	supervisor   *envoy.Supervisor
@@ -174,9 +173,10 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
-	if a.tokens, err = token.New(token.Options{Keys: a.keys}); err != nil {
+	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
+	a.keyHealth.opaque = a.tokens.opaque
 	decisions := a.opts.Decisions
 	if decisions == nil {
 		decisions = a.log

@@ -128,6 +128,9 @@ func issuerRow(now time.Time, i admin.Issuer) []string {
 	if i.More > 0 {
 		iss += fmt.Sprintf(" and %d more", i.More)
 	}
+	if iss == "" {
+		iss = i.Introspection
+	}
 	return []string{i.Name, iss, strconv.Itoa(i.Keys), read, next, until, i.Error}
 }
 
