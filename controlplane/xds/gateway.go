@@ -48,7 +48,7 @@ func (t *translation) gatewayListener(g *policy.Gateway, l *policy.Listener) {
 	case policy.HTTPS:
 		var chains []*listenerv3.FilterChain
 		for i := range l.Sections {
-			chains = append(chains, t.secureSection(name, l, &l.Sections[i])...)
+			chains = append(chains, t.secureSection(g, name, l, &l.Sections[i])...)
 		}
 		// Without any certificate no client can be served: the port stays closed.
 		if len(chains) == 0 {
@@ -74,7 +74,7 @@ func (t *translation) chains(build func(manners) *listenerv3.FilterChain) []*lis
 }
 
 // secureSection are the filter chains of one HTTPS section, chosen by server name; none where none of its certificates exists.
-func (t *translation) secureSection(name string, l *policy.Listener, s *policy.Section) []*listenerv3.FilterChain {
+func (t *translation) secureSection(g *policy.Gateway, name string, l *policy.Listener, s *policy.Section) []*listenerv3.FilterChain {
 	var certificates []policy.Name
 	for _, c := range s.Certificates {
 		if t.certificates[c] && !slices.Contains(certificates, c) {
@@ -87,7 +87,7 @@ func (t *translation) secureSection(name string, l *policy.Listener, s *policy.S
 	routes := name + "/" + s.Name
 	t.addRoutes(routes, t.sectionHosts(l, s), true)
 	return t.chains(func(m manners) *listenerv3.FilterChain {
-		c := secureChain(s.Name, t.manager(m, routes, routes), t.gatewayTLS(certificates))
+		c := secureChain(s.Name, t.manager(m, routes, routes), t.gatewayTLS(g, certificates))
 		if s.Hostname != "" {
 			c.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: []string{s.Hostname}}
 		}

@@ -38,6 +38,11 @@ const TrustSecret = "ALL"
 // CertificateSecret is the SDS secret of a gateway's Certificate: "certificate/<namespace>/<name>".
 func CertificateSecret(n policy.Name) string { return "certificate/" + n.Namespace + "/" + n.Name }
 
+// ClientsSecret is the SDS secret of the CAs of a gateway's clients: "clients/<namespace>/<name of the Gateway>".
+func ClientsSecret(gateway policy.Name) string {
+	return "clients/" + gateway.Namespace + "/" + gateway.Name
+}
+
 // ErrUnknownProxy is returned by Translate where the Set has no such proxy.
 var ErrUnknownProxy = errors.New("unknown proxy")
 

@@ -77,8 +77,9 @@ func (t *translation) upstreamTLS(id string) *corev3.TransportSocket {
 	})
 }
 
-// gatewayTLS ends TLS of clients outside the mesh with the given certificates.
-func (t *translation) gatewayTLS(certificates []policy.Name) *corev3.TransportSocket {
+// gatewayTLS ends TLS of clients outside the mesh with the given certificates. Where the gateway asks for certificates of clients, one that
+// none of its CAs has signed ends the handshake, and until the CAs have arrived the listener stays closed.
+func (t *translation) gatewayTLS(g *policy.Gateway, certificates []policy.Name) *corev3.TransportSocket {
 	common := &tlsv3.CommonTlsContext{
 		TlsParams: &tlsv3.TlsParameters{
 			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
@@ -89,7 +90,14 @@ func (t *translation) gatewayTLS(certificates []policy.Name) *corev3.TransportSo
 	for _, c := range certificates {
 		common.TlsCertificateSdsSecretConfigs = append(common.TlsCertificateSdsSecretConfigs, t.secret(CertificateSecret(c)))
 	}
-	return t.tlsSocket(downstream(common))
+	ctx := downstream(common)
+	if g.Settings.ClientCAFile != "" {
+		common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+			ValidationContextSdsSecretConfig: t.secret(ClientsSecret(g.Name)),
+		}
+		ctx.RequireClientCertificate = wrapperspb.Bool(g.Settings.ClientRequired)
+	}
+	return t.tlsSocket(ctx)
 }
 
 func exactly(s string) *matcherv3.StringMatcher {

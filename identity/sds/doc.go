@@ -3,6 +3,7 @@
 //	name                        secret
 //	a SPIFFE ID                 TlsCertificate: the SVID, only if the caller is entitled to it
 //	ALL                         CertificateValidationContext with Envoy's SPIFFE validator and the bundles of all trust domains
+//	clients/<ns>/<name>         CertificateValidationContext with the CAs of a gateway's clients, if Certificates gives it to the caller
 //	certificate/<ns>/<name>     TlsCertificate: a gateway's certificate, if Certificates gives it to the caller
 //
 // Any other name is unknown, and so is another caller's: no answer over state-of-the-world, removed over delta. What goes out is

@@ -47,11 +47,14 @@ func (s *Server) lookup(ctx context.Context, c caller, name string) (secret, err
 		err     error
 	)
 	certificate, isCertificate := strings.CutPrefix(name, CertificatePrefix)
+	gateway, isClients := strings.CutPrefix(name, ClientsPrefix)
 	switch {
 	case name == All:
 		message, err = s.validation()
 	case isCertificate:
 		message, err = s.certificate(ctx, c.process, certificate)
+	case isClients:
+		message, err = s.clients(ctx, c.process, gateway)
 	default:
 		message, err = s.svid(ctx, c.ids, name)
 	}
@@ -112,6 +115,20 @@ func (s *Server) certificate(ctx context.Context, p *attest.Process, name string
 		return nil, err
 	}
 	return certificateSecret(certPEM, keyPEM), nil
+}
+
+// clients are the CAs of a gateway's clients.
+func (s *Server) clients(ctx context.Context, p *attest.Process, name string) (*tlsv3.Secret, error) {
+	caPEM, err := s.certificates.Clients(ctx, p, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPEM(caPEM, "CERTIFICATE"); err != nil {
+		return nil, fmt.Errorf("CAs of clients: %w", err)
+	}
+	return &tlsv3.Secret{Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+		TrustedCa: inline(caPEM),
+	}}}, nil
 }
 
 // checkPEM refuses what Envoy refuses or skips: text beside the blocks, blocks of other types, several keys, broken certificates.

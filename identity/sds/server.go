@@ -23,6 +23,8 @@ const (
 	All = "ALL"
 	// CertificatePrefix begins the names of gateways' certificates: CertificatePrefix + "<namespace>/<name>".
 	CertificatePrefix = "certificate/"
+	// ClientsPrefix begins the names of the CAs of gateways' clients: ClientsPrefix + "<namespace>/<name>".
+	ClientsPrefix = "clients/"
 	// TypeURL of every resource.
 	TypeURL = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
@@ -56,6 +58,8 @@ type Certificates interface {
 	// Certificate returns chain and key in PEM; name is "<namespace>/<name>". It decides whether p may have them: p is entitled to
 	// at least one identity. The error wraps ErrUnknown if there is none for p.
 	Certificate(ctx context.Context, p *attest.Process, name string) (certPEM, keyPEM []byte, err error)
+	// Clients returns the CAs of a gateway's clients in PEM; name is "<namespace>/<name>" of the gateway. As Certificate.
+	Clients(ctx context.Context, p *attest.Process, name string) (caPEM []byte, err error)
 	// Changed returns a channel that is closed when an answer may be another one.
 	Changed() <-chan struct{}
 }
@@ -123,6 +127,10 @@ type none struct{}
 
 func (none) Certificate(context.Context, *attest.Process, string) (certPEM, keyPEM []byte, err error) {
 	return nil, nil, ErrUnknown
+}
+
+func (none) Clients(context.Context, *attest.Process, string) (caPEM []byte, err error) {
+	return nil, ErrUnknown
 }
 
 func (none) Changed() <-chan struct{} { return nil }

@@ -48,12 +48,13 @@ type certificates struct {
 	wanted  []policy.Certificate
 	pairs   map[policy.Name]pemPair
 	errs    map[policy.Name]string
+	clients map[policy.Name]clientCA
 	changed chan struct{}
 }
 
 func newCertificates(log *slog.Logger, now func() time.Time) *certificates {
 	return &certificates{
-		log: log, now: now, pairs: map[policy.Name]pemPair{}, errs: map[policy.Name]string{}, changed: make(chan struct{}),
+		log: log, now: now, pairs: map[policy.Name]pemPair{}, errs: map[policy.Name]string{}, clients: map[policy.Name]clientCA{}, changed: make(chan struct{}),
 	}
 }
 
@@ -101,7 +102,7 @@ func (c *certificates) Run(ctx context.Context) error {
 
 // load reads what is wanted and tells whether anything changed. The caller holds mu.
 func (c *certificates) load() bool {
-	changed := false
+	changed := c.loadClients()
 	for _, cert := range c.wanted {
 		old, have := c.pairs[cert.Name]
 		pair, err := c.read(cert, old, have)

@@ -148,5 +148,19 @@ func (g gatewayCertificates) Certificate(_ context.Context, p *attest.Process, n
 	return cert, key, nil
 }
 
+// Clients implements sds.Certificates: a gateway gets the CAs of its own clients.
+func (g gatewayCertificates) Clients(_ context.Context, p *attest.Process, name string) (caPEM []byte, err error) {
+	child, ok := g.entitlements.children.Lookup(p)
+	namespace, short, found := strings.Cut(name, "/")
+	n := policy.Name{Namespace: namespace, Name: short}
+	if !ok || !found || policy.ProxyID(child) != policy.GatewayID(n) {
+		return nil, sds.ErrUnknown
+	}
+	if caPEM, err = g.store.ClientCAs(n); err != nil {
+		return nil, fmt.Errorf("%w: %w", sds.ErrUnknown, err)
+	}
+	return caPEM, nil
+}
+
 // Changed implements sds.Certificates.
 func (g gatewayCertificates) Changed() <-chan struct{} { return g.store.Changed() }

@@ -184,6 +184,7 @@ func (a *app) notReady() []string {
 			out = append(out, fmt.Sprintf("certificate %s: %s", n, e))
 		}
 	}
+	out = append(out, a.certificates.clientProblems()...)
 	if len(out) == 0 && !a.opts.NoProxies {
 		out = a.unreached(c.set)
 	}

@@ -89,6 +89,10 @@ func absolute(v any, dir string) {
 			fix(&f.Certificate)
 			fix(&f.Key)
 		}
+	case *v1alpha1.GatewaySettings:
+		if cc := v.Spec.ClientCertificates; cc != nil {
+			fix(&cc.CAFile)
+		}
 	case *v1alpha1.TokenIssuer:
 		if k := v.Spec.Keys; k != nil {
 			fix(&k.File)

@@ -42,6 +42,9 @@ func (c *checker) gatewaySettings(s *GatewaySettingsSpec) {
 	c.clientAddress(s.ClientAddress)
 	c.oneOf("spec.underscoreHeaders", s.UnderscoreHeaders, UnderscoresDrop, UnderscoresReject, UnderscoresKeep)
 	c.healthPath(s.HealthPath)
+	if cc := s.ClientCertificates; cc != nil && cc.CAFile == "" {
+		c.fail("spec.clientCertificates.caFile", "required", "caFile is missing", "name a PEM file of the CAs whose certificates clients may show")
+	}
 	if l := s.Limits; l != nil {
 		c.duration("spec.limits.connectionIdle", l.ConnectionIdle, minLimit, maxIdle)
 		c.duration("spec.limits.streamIdle", l.StreamIdle, minLimit, maxIdle)

@@ -14,6 +14,8 @@ func TestGatewaySettings(t *testing.T) {
 	check(t, func() any { return new(v1alpha1.GatewaySettings) }, []row{
 		{"{}", nil},
 		{"{paths: {}}", nil},
+		{"{clientCertificates: {caFile: clients.pem, required: true}}", nil},
+		{"{clientCertificates: {}}", []string{"clientCertificates.caFile required"}},
 		{"{paths: {escapedSlashes: keep, mergeSlashes: false}}", nil},
 		{"{paths: {escapedSlashes: unescape}}", []string{"paths.escapedSlashes unsupported-value"}},
 		{"{clientAddress: {}}", []string{"clientAddress one-of"}},

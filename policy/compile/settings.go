@@ -38,6 +38,9 @@ func settingsValues(s *v1alpha1.GatewaySettingsSpec) policy.GatewaySettings {
 			out.TrustedHops = uint32(*a.TrustedHops)
 		}
 	}
+	if cc := s.ClientCertificates; cc != nil {
+		out.ClientCAFile, out.ClientRequired = cc.CAFile, cc.Required
+	}
 	switch s.UnderscoreHeaders {
 	case v1alpha1.UnderscoresReject:
 		out.Underscores = policy.UnderscoresRejected
