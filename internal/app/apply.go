@@ -95,6 +95,7 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 	generation := next.generation + 1
 	a.issuers.Apply(ctx, a.group, set)
 	a.tokens.Publish(set.Issuers)
+	a.clients.Publish(set.Credentials)
 	a.authz.Publish(set, generation)
 	a.certificates.ApplyClients(set.Gateways)
 	a.certificates.Apply(set.Certificates)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -66,6 +67,7 @@ type authz struct {
 	keys      *jwks.Keys
 	keyHealth keyHealth
 	tokens    *bearers
+	clients   *clientcert.Verifier
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
 	metrics   *prometheus.Registry
@@ -113,6 +115,7 @@ func (a *authz) build() (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
+	a.clients = clientcert.New(clientcert.Options{})
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -129,7 +132,9 @@ func (a *authz) build() (err error) {
 		lookup.Principal = principalID
 	}
 	a.server, err = extauthz.New(extauthz.Options{
-		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers { return extauthz.Verifiers{Tokens: a.tokens.Snapshot()} },
+		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot()}
+		},
 		Lookup: lookup, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})
 	return err

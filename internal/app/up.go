@@ -20,6 +20,7 @@ import (
 	"github.com/credence-mesh/credence/controlplane/ads"
 	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/svid"
@@ -78,6 +79,7 @@ type app struct {
 	keys         *jwks.Keys
 	keyHealth    keyHealth
 	tokens       *bearers
+	clients      *clientcert.Verifier
 	authz        *extauthz.Server
 	plane        *controlplane.Plane
 	supervisor   *envoy.Supervisor
@@ -173,6 +175,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
+	a.clients = clientcert.New(clientcert.Options{})
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -182,7 +185,9 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 		decisions = a.log
 	}
 	if a.authz, err = extauthz.New(extauthz.Options{
-		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers { return extauthz.Verifiers{Tokens: a.tokens.Snapshot()} }, Log: decisions, Metrics: a.metrics, PeerID: peerID,
+		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot()}
+		}, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
 	}
