@@ -14,9 +14,9 @@ func drawRoute(t *rapid.T) *decide.Route {
 	set := &policy.Set{}
 	var names []policy.Name
 	for i := range rapid.IntRange(1, 4).Draw(t, "policies") {
-		p := policy.Policy{Name: policy.Name{Namespace: "n", Name: "p" + string(rune('0'+i))}, Issuers: some(t, issuers, 2)}
+		p := drawPolicy(t, policy.Name{Namespace: "n", Name: "p" + string(rune('0'+i))})
 		for j := range rapid.IntRange(0, 15).Draw(t, "rules") {
-			p.Rules = append(p.Rules, drawRule(t, "r"+string(rune('A'+j)), len(p.Issuers) > 0))
+			p.Rules = append(p.Rules, drawRule(t, "r"+string(rune('A'+j)), acceptsAny(p)))
 		}
 		set.Policies, names = append(set.Policies, p), append(names, p.Name)
 	}

@@ -38,6 +38,9 @@ func (n naive) decide(a policy.Access, f *decide.Facts) verdict {
 			if len(n.policies[name].MissingIssuers) > 0 {
 				return verdict{reason: decide.IssuerMissing, level: l.Kind}
 			}
+			if len(n.policies[name].MissingCredentials) > 0 {
+				return verdict{reason: decide.CredentialsMissing, level: l.Kind}
+			}
 		}
 	}
 	for _, l := range a.Levels {
@@ -106,11 +109,32 @@ func peerHolds(r policy.Rule, f *decide.Facts) bool {
 	})
 }
 
+// userHolds takes what a rule says of how the caller has proved who it is as a list of ways, of which one must be gone.
 func userHolds(p policy.Policy, r policy.Rule, f *decide.Facts) bool {
+	byUser := f.User != nil && accepted(p, f.User) && (len(r.Credentials) == 0 || slices.Contains(r.Credentials, f.User.Credential))
 	if !r.NeedsUser {
-		return true
+		byPeer, byNothing := r.NeedsPeer && f.Peer != "", !r.NeedsPeer
+		if f.User != nil && len(r.Credentials) > 0 {
+			return byUser
+		}
+		return byPeer || byNothing
 	}
-	return f.User != nil && slices.Contains(p.Issuers, f.User.Issuer) && principalHolds(r, f.User) && missing(r, f.User) == 0 && claimsHold(r, f.User)
+	return byUser && (!r.NeedsPeer || f.Peer != "") && principalHolds(r, f.User) && missing(r, f.User) == 0 && claimsHold(r, f.User)
+}
+
+func accepted(p policy.Policy, u *decide.User) bool {
+	keys := []policy.Name{}
+	for _, k := range p.APIKeys {
+		keys = append(keys, k.Credentials)
+	}
+	lists := map[policy.CredentialKind][]policy.Name{
+		policy.BearerToken: p.Issuers, policy.Basic: p.Basic, policy.APIKey: keys, policy.ClientCertificate: p.ClientCertificates,
+	}
+	return slices.Contains(lists[u.Credential], u.Issuer) || u.Credential == policy.InternalToken && p.InternalTokens
+}
+
+func acceptsAny(p policy.Policy) bool {
+	return len(p.Issuers)+len(p.Basic)+len(p.APIKeys)+len(p.ClientCertificates) > 0 || p.InternalTokens
 }
 
 func principalHolds(r policy.Rule, u *decide.User) bool {
@@ -169,7 +193,7 @@ func (n naive) why(l policy.Level, f *decide.Facts) verdict {
 	for _, name := range l.Policies {
 		p := n.policies[name]
 		for _, r := range p.Rules {
-			if r.Action != policy.Allow || r.Audit || !operationHolds(r, f) || r.NeedsUser && len(p.Issuers) == 0 {
+			if r.Action != policy.Allow || r.Audit || !operationHolds(r, f) || r.NeedsUser && !acceptsAny(p) {
 				continue
 			}
 			rank, reason, lacks := n.distance(p, r, f)
@@ -192,10 +216,14 @@ func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, d
 		return 10001, decide.PeerNotAllowed, 0
 	}
 	switch {
+	case r.NeedsPeer && f.Peer == "" && (r.NeedsUser || f.User == nil || len(r.Credentials) == 0):
+		return 5000, decide.PeerNotAllowed, 0
 	case f.User == nil:
 		return 0, decide.TokenMissing, 0
-	case !slices.Contains(p.Issuers, f.User.Issuer):
+	case !accepted(p, f.User) && f.User.Credential == policy.BearerToken:
 		return 4000, decide.IssuerNotAccepted, 0
+	case !accepted(p, f.User), len(r.Credentials) > 0 && !slices.Contains(r.Credentials, f.User.Credential):
+		return 4000, decide.CredentialNotAccepted, 0
 	case !principalHolds(r, f.User):
 		return 3000, decide.PrincipalNotAllowed, 0
 	case claimsHold(r, f.User):
@@ -214,6 +242,7 @@ var (
 	methods = []string{"GET", "POST", "PUT"}
 	ids     = []string{"spiffe://td/ns/a/wl/x", "spiffe://td/ns/a/wl/y", "spiffe://td/ns/b/wl/x", "spiffe://td/ns/a"}
 	issuers = []policy.Name{{Namespace: "n", Name: "one"}, {Namespace: "n", Name: "two"}}
+	proofs  = []policy.CredentialKind{policy.BearerToken, policy.BearerToken, policy.Basic, policy.APIKey, policy.ClientCertificate, policy.InternalToken}
 )
 
 func some[T any](t *rapid.T, from []T, most int) []T {
@@ -225,7 +254,25 @@ func sorted(s []string) []string {
 	return slices.Compact(s)
 }
 
-func drawRule(t *rapid.T, name string, hasIssuers bool) policy.Rule {
+// drawPolicy draws what a policy accepts.
+func drawPolicy(t *rapid.T, name policy.Name) policy.Policy {
+	p := policy.Policy{Name: name, Issuers: some(t, issuers, 2)}
+	if rapid.IntRange(0, 2).Draw(t, "further") == 0 {
+		p.Basic, p.ClientCertificates, p.InternalTokens = some(t, issuers, 1), some(t, issuers, 1), rapid.Bool().Draw(t, "internal")
+		for _, n := range some(t, issuers, 1) {
+			p.APIKeys = append(p.APIKeys, policy.APIKeyUse{Credentials: n, Header: "x-key"})
+		}
+	}
+	switch rapid.IntRange(0, 60).Draw(t, "missing") {
+	case 0:
+		p.MissingIssuers = issuers[:1]
+	case 1:
+		p.MissingCredentials = issuers[:1]
+	}
+	return p
+}
+
+func drawRule(t *rapid.T, name string, hasUsers bool) policy.Rule {
 	r := policy.Rule{Name: name, Action: policy.Allow, Audit: rapid.IntRange(0, 9).Draw(t, "audit") == 0}
 	if rapid.IntRange(0, 7).Draw(t, "deny") == 0 {
 		r.Action = policy.Deny
@@ -253,7 +300,10 @@ func drawRule(t *rapid.T, name string, hasIssuers bool) policy.Rule {
 	if rapid.IntRange(0, 2).Draw(t, "principal") == 0 {
 		r.Principal = rapid.SampledFrom([]policy.Principal{policy.UserPrincipal, policy.ServicePrincipal}).Draw(t, "kind")
 	}
-	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || r.Principal != policy.AnyPrincipal || hasIssuers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
+	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || r.Principal != policy.AnyPrincipal || hasUsers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
+	if r.Action == policy.Allow && rapid.IntRange(0, 2).Draw(t, "proof") == 0 {
+		r.Credentials, r.NeedsPeer = some(t, proofs, 2), rapid.Bool().Draw(t, "needs peer")
+	}
 	return r
 }
 
@@ -268,7 +318,7 @@ func drawFacts(t *rapid.T) *decide.Facts {
 	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
 		v := rapid.SampledFrom([]any{"blue", decide.Number("1"), decide.Number("10e-1"), true, nil, []any{"red", decide.Number("1.0")}, []any{}, "1.0"}).Draw(t, "claim")
 		f.User = &decide.User{
-			Credential: policy.BearerToken,
+			Credential: rapid.SampledFrom(proofs).Draw(t, "kind"),
 			Issuer:     rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Service: rapid.Bool().Draw(t, "service"), Scopes: sorted(some(t, scopes, 3)),
 			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}},
 		}
@@ -283,12 +333,9 @@ func TestIndexAgreesWithNaiveEvaluator(t *testing.T) {
 		set := &policy.Set{}
 		var names []policy.Name
 		for i := range rapid.IntRange(1, 4).Draw(t, "policies") {
-			p := policy.Policy{Name: policy.Name{Namespace: "n", Name: "p" + string(rune('0'+i))}, Issuers: some(t, issuers[:], 2)}
-			if rapid.IntRange(0, 30).Draw(t, "missing") == 0 {
-				p.MissingIssuers = issuers[:1]
-			}
+			p := drawPolicy(t, policy.Name{Namespace: "n", Name: "p" + string(rune('0'+i))})
 			for j := range rapid.IntRange(0, 15).Draw(t, "rules") {
-				p.Rules = append(p.Rules, drawRule(t, "r"+string(rune('A'+j)), len(p.Issuers) > 0))
+				p.Rules = append(p.Rules, drawRule(t, "r"+string(rune('A'+j)), acceptsAny(p)))
 			}
 			set.Policies, n.policies[p.Name], names = append(set.Policies, p), p, append(names, p.Name)
 		}

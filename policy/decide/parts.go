@@ -14,24 +14,78 @@ func (c *compiled) parts(f *Facts) []Part {
 	if len(c.rule.From) > 0 {
 		out = append(out, c.peerPart(f))
 	}
+	out = append(out, c.identityParts(f)...)
 	if !c.needsUser {
 		return out
 	}
-	u := f.User
-	accepted := c.accepts(u)
-	p := Part{Name: "credential", Holds: accepted, Want: "a user that " + c.policy.Name.String() + " accepts"}
-	if !accepted && len(c.policy.Issuers) > 0 {
-		issuer := c.policy.Issuers[0]
-		p.needed = &Change{What: p.Name, To: "a credential of " + issuer.String(), apply: func(f *Facts) {
+	return append(out, c.userParts(f.User)...)
+}
+
+// identityParts say how the caller must have proved who it is; see matchesIdentity.
+func (c *compiled) identityParts(f *Facts) []Part {
+	var out []Part
+	optional := !c.needsUser && f.User != nil && len(c.rule.Credentials) > 0
+	if c.rule.NeedsPeer && !optional {
+		// Which workload is not for the rule to say, so no change is.
+		out = append(out, Part{Name: "peer", Holds: f.Peer != "", Want: "a calling workload"})
+	}
+	if !c.needsUser && !optional {
+		return out
+	}
+	p := Part{Name: "credential", Holds: c.accepts(f.User) && c.isKind(f.User), Want: "a user that " + c.policy.Name.String() + " accepts"}
+	if len(c.rule.Credentials) > 0 {
+		words := make([]string, len(c.rule.Credentials))
+		for i, k := range c.rule.Credentials {
+			words[i] = k.String()
+		}
+		p.Want += ", by " + strings.Join(words, " or ")
+	}
+	if !p.Holds {
+		p.needed = c.credentialChange()
+	}
+	return append(out, p)
+}
+
+// credentialChange makes the user one whom the policy accepts; nil: it accepts nobody.
+func (c *compiled) credentialChange() *Change {
+	for _, u := range c.acceptable() {
+		if !c.isKind(&u) {
+			continue
+		}
+		to := "an internal token"
+		if u.Credential != policy.InternalToken {
+			to = "a " + strings.ReplaceAll(u.Credential.String(), "_", " ") + " credential of " + u.Issuer.String()
+		}
+		return &Change{What: "credential", To: to, apply: func(f *Facts) {
 			next := User{Subject: "somebody"}
 			if f.User != nil {
 				next = *f.User
 			}
-			next.Issuer = issuer
+			next.Issuer, next.Credential = u.Issuer, u.Credential
 			f.User = &next
 		}}
 	}
-	return append(append(out, p), c.userParts(u)...)
+	return nil
+}
+
+// acceptable are users whom the policy accepts, one of each kind.
+func (c *compiled) acceptable() []User {
+	var out []User
+	add := func(kind policy.CredentialKind, names []policy.Name) {
+		if len(names) > 0 {
+			out = append(out, User{Credential: kind, Issuer: names[0]})
+		}
+	}
+	add(policy.BearerToken, c.policy.Issuers)
+	add(policy.Basic, c.policy.Basic)
+	if keys := c.policy.APIKeys; len(keys) > 0 {
+		add(policy.APIKey, []policy.Name{keys[0].Credentials})
+	}
+	add(policy.ClientCertificate, c.policy.ClientCertificates)
+	if c.policy.InternalTokens {
+		add(policy.InternalToken, []policy.Name{{}})
+	}
+	return out
 }
 
 // operationParts are those of the operation that the request comes nearest to.

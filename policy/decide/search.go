@@ -217,11 +217,8 @@ func (s *search) addHit(c *compiled) {
 
 // nearIdentity says what the caller lacks for a rule whose operation and peer hold.
 func nearIdentity(c *compiled, f *Facts) candidate {
-	switch {
-	case c.rule.NeedsPeer && f.Peer == "" && (f.User == nil || c.needsUser || len(c.rule.Credentials) == 0):
+	if c.rule.NeedsPeer && f.Peer == "" && (f.User == nil || c.needsUser || len(c.rule.Credentials) == 0) {
 		return candidate{rank: 5, reason: PeerNotAllowed}
-	case !c.needsUser && f.User != nil && len(c.rule.Credentials) > 0:
-		return candidate{rank: 4, reason: notAccepted(f.User)}
 	}
 	return nearUser(c, f.User)
 }
