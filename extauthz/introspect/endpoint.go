@@ -39,6 +39,9 @@ type endpoint struct {
 type health struct {
 	answered, failed time.Time
 	failure          string
+	// logged is when the log heard last, and told whether it was of a failure: whoever has one odd token must not be able to fill it.
+	logged time.Time
+	told   bool
 }
 
 func newEndpoint(name policy.Name, conf policy.Introspection, o *Options) *endpoint {
@@ -135,8 +138,11 @@ func (e *endpoint) answered(refusal error) {
 		e.counts.add(resultActive)
 	}
 	e.mu.Lock()
-	healed := e.health.failure != ""
-	e.health = health{answered: now, failed: e.health.failed}
+	healed := e.health.told && now.Sub(e.health.logged) >= logPause
+	e.health.answered, e.health.failure = now, ""
+	if healed {
+		e.health.told, e.health.logged = false, now
+	}
 	e.mu.Unlock()
 	if healed {
 		e.opts.Log.Info("issuer answers introspection again", "issuer", e.name.String())
@@ -149,20 +155,26 @@ func (e *endpoint) fail(err error) {
 	e.note(credential.Detail(err))
 }
 
-// maxFailure bounds the text of a failure, in bytes.
-const maxFailure = 500
+// maxFailure bounds the text of a failure, in bytes, and logPause how often the log hears of it.
+const (
+	maxFailure = 500
+	logPause   = 10 * time.Second
+)
 
-// note is logged when it changes.
+// note is logged when it changes, and not often.
 func (e *endpoint) note(text string) {
 	if len(text) > maxFailure {
 		text = strings.ToValidUTF8(text[:maxFailure], "") + " …"
 	}
 	now := e.opts.Now()
 	e.mu.Lock()
-	old := e.health.failure
+	news := e.health.failure != text && now.Sub(e.health.logged) >= logPause
 	e.health.failed, e.health.failure = now, text
+	if news {
+		e.health.told, e.health.logged = true, now
+	}
 	e.mu.Unlock()
-	if old != text {
+	if news {
 		e.opts.Log.LogAttrs(context.Background(), slog.LevelWarn, "opaque tokens of issuer can't be told", slog.String("issuer", e.name.String()), slog.String("err", text))
 	}
 }

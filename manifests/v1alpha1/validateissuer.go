@@ -34,7 +34,9 @@ func (c *checker) tokenIssuer(s *TokenIssuerSpec) {
 	c.duration("spec.leeway", s.Leeway, 0, maxLeeway)
 	c.duration("spec.expLeeway", s.ExpLeeway, 0, maxLeeway)
 	c.duration("spec.maxLifetime", s.MaxLifetime, time.Second, maxLifetime)
-	c.oneOf("spec.profile", s.Profile, ProfileATJWT, ProfileLegacy, ProfileIDToken)
+	if s.Introspection == nil {
+		c.oneOf("spec.profile", s.Profile, ProfileATJWT, ProfileLegacy, ProfileIDToken)
+	}
 	c.claimNames("spec.clientFrom", s.ClientFrom)
 	if len(s.ServiceMarkers) > maxClaimSettings {
 		c.fail("spec.serviceMarkers", "out-of-range", fmt.Sprintf("%d marks, at most %d are taken", len(s.ServiceMarkers), maxClaimSettings), "")
