@@ -21,6 +21,7 @@ import (
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
+	"github.com/credence-mesh/credence/extauthz/revocation"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/manifests/decode"
@@ -68,6 +69,7 @@ type authz struct {
 	keyHealth keyHealth
 	tokens    *bearers
 	clients   *clientcert.Verifier
+	revoked   *revocation.Set
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
 	metrics   *prometheus.Registry
@@ -116,6 +118,7 @@ func (a *authz) build() (err error) {
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	a.clients = clientcert.New(clientcert.Options{})
+	a.revoked = revocation.New()
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -135,7 +138,7 @@ func (a *authz) build() (err error) {
 		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
 			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot()}
 		},
-		Lookup: lookup, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
+		Lookup: lookup, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})
 	return err
 }

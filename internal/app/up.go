@@ -22,6 +22,7 @@ import (
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
+	"github.com/credence-mesh/credence/extauthz/revocation"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -80,6 +81,7 @@ type app struct {
 	keyHealth    keyHealth
 	tokens       *bearers
 	clients      *clientcert.Verifier
+	revoked      *revocation.Set
 	authz        *extauthz.Server
 	plane        *controlplane.Plane
 	supervisor   *envoy.Supervisor
@@ -176,6 +178,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	a.clients = clientcert.New(clientcert.Options{})
+	a.revoked = revocation.New()
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -187,7 +190,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	if a.authz, err = extauthz.New(extauthz.Options{
 		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
 			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot()}
-		}, Log: decisions, Metrics: a.metrics, PeerID: peerID,
+		}, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
 	}

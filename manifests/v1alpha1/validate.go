@@ -51,6 +51,8 @@ func Validate(obj any) []FieldError {
 		c.authPolicy(&o.Spec)
 	case *GatewaySettings:
 		c.gatewaySettings(&o.Spec)
+	case *RevocationList:
+		c.revocationList(&o.Spec)
 	}
 	return c.found
 }

@@ -37,6 +37,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.set = &policy.Set{Mesh: c.meshValues()}
 	c.useCertificates()
 	c.useIssuers()
+	c.useRevocations()
 	c.useSettings()
 	c.useGateways()
 	c.useWorkloads()
