@@ -246,6 +246,8 @@ func (r *room) decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) erro
 			f.string(&h.Path)
 		case 5:
 			f.string(&h.Host)
+		case 6:
+			f.string(&h.Scheme)
 		case 10:
 			f.string(&h.Protocol)
 		case 13:
@@ -294,6 +296,8 @@ func wanted(key, value string) bool {
 		return strings.EqualFold(key, contentType) && isRPC(value)
 	case len(upgradeHeader):
 		return strings.EqualFold(key, upgradeHeader)
+	case len(dpopHeader):
+		return strings.EqualFold(key, dpopHeader)
 	}
 	return false
 }
