@@ -28,7 +28,7 @@ const (
 	ReasonMethod   = "dpop_method"   // htm
 	ReasonURL      = "dpop_url"      // htu
 	ReasonTime     = "dpop_time"     // iat
-	ReasonToken    = "dpop_token"    //nolint:gosec // ath; a reason, no credential
+	ReasonToken    = "dpop_token"    // ath
 	ReasonKey      = "dpop_key"      // the token is bound to another key
 	ReasonNonce    = "dpop_nonce"    // made, maybe, before this process started
 	ReasonReplayed = "dpop_replayed" // used before

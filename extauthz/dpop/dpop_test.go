@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,8 +125,12 @@ func TestChecks(t *testing.T) {
 		{"another port", []string{c.proof(t, now, nil, nil)}, func(r *dpop.Request) { r.Host += ":8443" }, dpop.ReasonURL},
 		{"another scheme", []string{c.proof(t, now, nil, nil)}, func(r *dpop.Request) { r.Scheme = "http" }, dpop.ReasonURL},
 		{"another scheme behind a gateway", []string{c.proof(t, now, nil, nil)}, func(r *dpop.Request) { r.Scheme, r.AnyScheme = "http", true }, ""},
-		{"a query, the port of https, capitals", []string{c.proof(t, now, nil, m{"htu": "HTTPS://Resource.Example.ORG:443/x/../%70rotectedresource?a#b"})},
-			func(r *dpop.Request) { r.Path += "?q=1" }, ""},
+		{
+			"a query, the port of https, capitals",
+			[]string{c.proof(t, now, nil, m{"htu": "HTTPS://Resource.Example.ORG:443/x/../%70rotectedresource?a#b"})},
+			func(r *dpop.Request) { r.Path += "?q=1" },
+			"",
+		},
 		{"another user in the URL", []string{c.proof(t, now, nil, m{"htu": "https://a@resource.example.org/protectedresource"})}, nil, dpop.ReasonURL},
 		{"another token", []string{c.proof(t, now, nil, nil)}, func(r *dpop.Request) { r.Token += "x" }, dpop.ReasonToken},
 		{"no ath", []string{c.proof(t, now, nil, m{"ath": nil})}, nil, dpop.ReasonClaims},
@@ -227,5 +232,33 @@ func TestKeyOpsOfBrowsers(t *testing.T) {
 	}
 	if err := v.Verify(request(c, c.proof(t, at.t, map[string]any{"jwk": key}, nil))); err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkVerify is a whole proof; every one is at an audience of its own, so that none is replayed.
+func BenchmarkVerify(b *testing.B) {
+	v, at := started(dpop.Options{Proofs: 1 << 30})
+	c := newClient(b)
+	r := request(c, c.proof(b, at.t, nil, nil))
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		r.Audience = strconv.Itoa(n)
+		if err := v.Verify(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSignature is the limit: the signature alone.
+func BenchmarkSignature(b *testing.B) {
+	c, digest := newClient(b), sha256.Sum256([]byte("x"))
+	signature, err := ecdsa.SignASN1(rand.Reader, c.key, digest[:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if !ecdsa.VerifyASN1(&c.key.PublicKey, digest[:], signature) {
+			b.Fatal("not valid")
+		}
 	}
 }

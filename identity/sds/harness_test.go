@@ -87,7 +87,9 @@ func (s *state) Bundles() []*x509bundle.Bundle {
 	return append(s.ca.Bundles(), s.others...)
 }
 
-func (s *state) Clients(context.Context, *attest.Process, string) ([]byte, error) { return nil, sds.ErrUnknown }
+func (s *state) Clients(context.Context, *attest.Process, string) ([]byte, error) {
+	return nil, sds.ErrUnknown
+}
 
 func (s *state) Certificate(_ context.Context, _ *attest.Process, name string) (certPEM, keyPEM []byte, err error) {
 	s.mu.Lock()
