@@ -76,6 +76,7 @@ func (r *ring) add(size int, e remembered) {
 func (r *recent) add(c *check, resp *authv3.CheckResponse) {
 	e := remembered{check: *c, allowed: resp.GetOkResponse() != nil, status: statusOf(resp)}
 	e.check.internal = "" // no token is remembered
+	e.check.internal = "" // a credential
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.allowed {

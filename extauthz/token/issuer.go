@@ -138,15 +138,23 @@ func (i *issuer) verify(ctx context.Context, p *parsed) (*verified, error) {
 	if err := i.profile(p, c); err != nil {
 		return nil, err
 	}
+	u, err := i.user(c)
+	if err != nil {
+		return nil, err
+	}
+	return &verified{user: u, key: key, kid: p.kid, claims: p.claims}, nil
+}
+
+// user is what the claims of a token of i say.
+func (i *issuer) user(c view) (*decide.User, error) {
 	bound, err := confirmation(c.all)
 	if err != nil {
 		return nil, err
 	}
-	u := &decide.User{
+	return &decide.User{
 		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Service: c.service, Client: c.client, Scopes: c.scopes, Claims: c.all,
 		Expires: c.exp.time(), Confirmation: bound, Credential: policy.BearerToken, Origin: policy.BearerToken,
-	}
-	return &verified{user: u, key: key, kid: p.kid, claims: p.claims}, nil
+	}, nil
 }
 
 // issued compares iss again, now that it is signed (RFC 9068 §4), and the claim that must name the same tenant.
