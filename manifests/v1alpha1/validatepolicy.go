@@ -35,6 +35,8 @@ func (c *checker) authPolicy(s *AuthPolicySpec) {
 		names[r.Name] = true
 		c.rule(at, r, s.Authentication.accepts())
 	}
+	c.upstream(s.Upstream)
+	c.responses(s)
 }
 
 func (c *checker) target(at string, t *PolicyTarget) {

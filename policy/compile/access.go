@@ -53,6 +53,11 @@ type attachments struct {
 	access map[accessKey]policy.Access
 	// issuers that a policy accepts.
 	issuers map[policy.Name][]policy.Name
+	byName  map[policy.Name]*authPolicy
+	// resources are metadata by the URL that challenges name.
+	resources map[string]*resource
+	// told are diagnostics of policies that many routes would repeat.
+	told map[string]bool
 }
 
 type accessKey struct {
@@ -180,6 +185,7 @@ func (c *compiler) combine(targets []target, namespaces ...string) policy.Access
 			a.Levels = append(a.Levels, policy.Level{Kind: t.kind, Policies: names})
 		}
 	}
+	c.answer(&a)
 	return a
 }
 

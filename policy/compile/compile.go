@@ -46,6 +46,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.placeRoutes()
 	c.placePorts()
 	c.lintPolicies()
+	c.lintResources()
 	c.lintSettings()
 	return c.set, manifests.Sort(c.diags)
 }

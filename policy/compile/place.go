@@ -52,7 +52,8 @@ func (c *compiler) virtualHosts(s *section) []policy.VirtualHost {
 	slices.Sort(hosts)
 	out := make([]policy.VirtualHost, 0, len(hosts))
 	for _, h := range hosts {
-		out = append(out, policy.VirtualHost{Host: h, Routes: c.hostRoutes(s, h)})
+		routes := c.hostRoutes(s, h)
+		out = append(out, policy.VirtualHost{Host: h, Routes: routes, Documents: c.documents(h, routes)})
 	}
 	return out
 }

@@ -46,6 +46,9 @@ func (c *compiler) usePolicies() {
 		served:          make(map[target][]served),
 		access:          make(map[accessKey]policy.Access),
 		issuers:         make(map[policy.Name][]policy.Name),
+		byName:          make(map[policy.Name]*authPolicy),
+		resources:       make(map[string]*resource),
+		told:            make(map[string]bool),
 	}
 	c.denyForMissing()
 	for _, it := range c.policies {
@@ -60,6 +63,7 @@ func (c *compiler) usePolicies() {
 		}
 		c.set.Policies = append(c.set.Policies, out)
 		c.attached.all = append(c.attached.all, p)
+		c.attached.byName[it.name] = p
 		for i := range it.value.Spec.TargetRefs {
 			c.attachPolicy(p, i)
 		}
