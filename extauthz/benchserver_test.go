@@ -48,9 +48,10 @@ func benchServe(kind string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	s := grpc.NewServer(extauthz.ServerOptions()...)
+	var s *grpc.Server
 	switch kind {
 	case "empty":
+		s = grpc.NewServer(extauthz.ServerOptions(nil)...)
 		ok := &authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}}}
 		authv3.RegisterAuthorizationServer(s, fixed{answer: func() (*authv3.CheckResponse, error) { return ok, nil }})
 	default:
@@ -59,6 +60,7 @@ func benchServe(kind string) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		s = grpc.NewServer(extauthz.ServerOptions(server)...)
 		server.Register(s)
 	}
 	if dir := os.Getenv(benchProfile); dir != "" {

@@ -20,6 +20,7 @@ const (
 	reasonCaller           = "caller_unknown"
 	reasonRoute            = "route_unknown"
 	reasonCanceled         = "canceled"
+	reasonDecoded          = "configuration_changed"
 	reasonTokenInvalid     = "token_invalid"
 	reasonTokenUnavailable = "token_unavailable" //nolint:gosec // a reason, no credential
 )
@@ -102,6 +103,11 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		return status.Error(codes.Unavailable, "no configuration has been published yet")
 	}
 	attributes := req.GetAttributes()
+	if s.byLookup == nil && !st.interest.covered(attributes.GetContextExtensions()[interestKey]) {
+		// It was decoded before the Set came that makes this Check look at more: a credential may be missing.
+		c.outcome = outcome{kind: aborted, reason: reasonDecoded}
+		return status.Error(codes.Unavailable, "the configuration has changed since the request was read")
+	}
 	c.rpc = rpcType(attributes.GetRequest().GetHttp())
 	var verifiers Verifiers
 	if s.byLookup == nil {

@@ -12,13 +12,18 @@ import (
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	protobuf "google.golang.org/protobuf/proto"
 )
 
 // codec decodes of a CheckRequest only what a Check reads, with one copy of the message that all strings share. Decoding all of it costs
 // 200 allocations and more than everything else that a Check does. All other messages go the usual way.
-type codec struct{ encoding.CodecV2 }
+type codec struct {
+	encoding.CodecV2
+	// interest is what is decoded beside what every Check reads.
+	interest func() *interest
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
+func newCodec(in func() *interest) codec { return codec{encoding.GetCodecV2(proto.Name), in} }
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -31,7 +36,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	for _, part := range data {
 		text.Write(part.ReadOnlyData())
 	}
-	return decodeCheckRequest(text.String(), req)
+	return decodeCheckRequest(text.String(), req, c.interest())
 }
 
 var (
@@ -44,12 +49,12 @@ var (
 // messages merge, the last scalar counts, strings must be UTF-8; only raw_value of a header is given as its value, whatever its
 // bytes. data is not kept.
 func DecodeCheckRequest(data []byte, req *authv3.CheckRequest) error {
-	return decodeCheckRequest(string(data), req)
+	return decodeCheckRequest(string(data), req, nothingMore)
 }
 
 // decodeCheckRequest is DecodeCheckRequest; the strings in req are parts of text.
-func decodeCheckRequest(text string, req *authv3.CheckRequest) error {
-	f, r := fields{text: text}, &room{}
+func decodeCheckRequest(text string, req *authv3.CheckRequest, in *interest) error {
+	f, r := fields{text: text}, &room{interest: in}
 	for f.next() {
 		if f.number != 1 {
 			continue
@@ -60,6 +65,12 @@ func decodeCheckRequest(text string, req *authv3.CheckRequest) error {
 		if err := r.decodeAttributes(f.sub(), req.Attributes); err != nil {
 			return err
 		}
+	}
+	if a := req.Attributes; f.err == nil && a != nil {
+		if a.ContextExtensions == nil {
+			a.ContextExtensions = make(map[string]string, 1)
+		}
+		a.ContextExtensions[interestKey] = in.text
 	}
 	return f.err
 }
@@ -74,7 +85,8 @@ type room struct {
 	list       [2]*corev3.HeaderValue
 	values     [2]corev3.HeaderValue
 	// taken of values.
-	taken int
+	taken    int
+	interest *interest
 }
 
 // fields walks over the length-delimited fields of one message; fields of other wire types are skipped.
@@ -177,7 +189,7 @@ func (r *room) decodeAttributes(f fields, a *authv3.AttributeContext) error {
 			if a.Source == nil {
 				a.Source = &r.source
 			}
-			err = decodePeer(f.sub(), a.Source)
+			err = r.decodePeer(f.sub(), a.Source)
 		case 4:
 			if a.Request == nil {
 				a.Request = &r.request
@@ -200,9 +212,19 @@ func (r *room) decodeAttributes(f fields, a *authv3.AttributeContext) error {
 	return f.err
 }
 
-func decodePeer(f fields, p *authv3.AttributeContext_Peer) error {
+func (r *room) decodePeer(f fields, p *authv3.AttributeContext_Peer) error {
 	for f.next() {
 		switch f.number { //nolint:exhaustive // field numbers are no enumeration
+		case 1:
+			if !r.interest.address {
+				continue
+			}
+			if p.Address == nil {
+				p.Address = &corev3.Address{}
+			}
+			if err := decodeAddress(f.bytes(), p.Address); err != nil {
+				return err
+			}
 		case 4:
 			f.string(&p.Principal)
 		case 5:
@@ -210,6 +232,14 @@ func decodePeer(f fields, p *authv3.AttributeContext_Peer) error {
 		}
 	}
 	return f.err
+}
+
+// decodeAddress merges an address into a.
+func decodeAddress(text string, a *corev3.Address) error {
+	if err := (protobuf.UnmarshalOptions{Merge: true}).Unmarshal([]byte(text), a); err != nil {
+		return errWire
+	}
+	return nil
 }
 
 func (r *room) decodeRequest(f fields, to *authv3.AttributeContext_Request) error {
@@ -236,7 +266,7 @@ func (r *room) decodeHTTP(f fields, h *authv3.AttributeContext_HttpRequest) erro
 		case 3:
 			var key, value string
 			key, value, err = decodeEntry(f.sub())
-			if err == nil && wanted(key, value) {
+			if err == nil && r.wanted(key, value) {
 				if h.Headers == nil {
 					h.Headers = make(map[string]string, 1)
 				}
@@ -288,7 +318,10 @@ func (r *room) decodeHeaderMap(f fields, m *corev3.HeaderMap) error {
 }
 
 // wanted tells whether a Check looks at a header.
-func wanted(key, value string) bool {
+func (r *room) wanted(key, value string) bool {
+	if r.interest.wants(key) {
+		return true
+	}
 	switch len(key) {
 	case len(authorization):
 		return strings.EqualFold(key, authorization)
@@ -314,7 +347,7 @@ func (r *room) decodeHeader(f fields, m *corev3.HeaderMap) error {
 			raw = f.bytes()
 		}
 	}
-	if f.err != nil || !wanted(key, cmp.Or(raw, value)) {
+	if f.err != nil || !r.wanted(key, cmp.Or(raw, value)) {
 		return f.err
 	}
 	h := r.header(m)

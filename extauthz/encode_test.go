@@ -103,7 +103,7 @@ func TestResponsesLeaveAsTheyAre(t *testing.T) {
 	var resp *authv3.CheckResponse
 	client := authv3.NewAuthorizationClient(serve(t, func(r grpc.ServiceRegistrar) {
 		authv3.RegisterAuthorizationServer(r, fixed{answer: func() (*authv3.CheckResponse, error) { return resp, nil }})
-	}, extauthz.ServerOptions()...))
+	}, extauthz.ServerOptions(nil)...))
 	rapid.Check(t, func(t *rapid.T) {
 		resp = anyResponse(t)
 		data, wantErr := proto.Marshal(resp)
@@ -126,7 +126,7 @@ func TestResponseThatIsNotUTF8(t *testing.T) {
 	resp := &authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{HeadersToRemove: []string{"\xff"}}}}
 	client := authv3.NewAuthorizationClient(serve(t, func(r grpc.ServiceRegistrar) {
 		authv3.RegisterAuthorizationServer(r, fixed{answer: func() (*authv3.CheckResponse, error) { return resp, nil }})
-	}, extauthz.ServerOptions()...))
+	}, extauthz.ServerOptions(nil)...))
 	if got, err := client.Check(context.Background(), ask()); err == nil {
 		t.Errorf("sent: %v", got)
 	}
@@ -149,7 +149,7 @@ func (r *returned) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3
 func TestOutcomesLeaveAsTheyAre(t *testing.T) {
 	r := newRig(t)
 	through := &returned{server: r.Server}
-	client := authv3.NewAuthorizationClient(serve(t, func(s grpc.ServiceRegistrar) { authv3.RegisterAuthorizationServer(s, through) }, extauthz.ServerOptions()...))
+	client := authv3.NewAuthorizationClient(serve(t, func(s grpc.ServiceRegistrar) { authv3.RegisterAuthorizationServer(s, through) }, extauthz.ServerOptions(nil)...))
 	var codes []int
 	for _, req := range []*authv3.CheckRequest{
 		ask(), ask(withRoute("plain")), ask(withRoute("plain"), withAuth(), withPeer("", "")), ask(withAuth()), ask(withAuth("Bearer alice~x")), ask(withAuth(`Bearer a"é<&%`)),

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -26,8 +27,14 @@ const (
 
 // ServerOptions are the options of a gRPC server for Check: limits, workers, a decoder that reads no more than a Check does, and the guard that lets no response out that Envoy could
 // take for an allow by mistake. Credentials are the caller's business.
-func ServerOptions() []grpc.ServerOption {
-	return append(LookupServerOptions(), grpc.ForceServerCodecV2(newCodec()))
+// The decoder reads what the Set that s has now makes a Check look at; without s, what every Check looks at, and a Server that needs more
+// answers with an error.
+func ServerOptions(s *Server) []grpc.ServerOption {
+	in := func() *interest { return nothingMore }
+	if s != nil {
+		in = func() *interest { return cmp.Or(s.interest.Load(), nothingMore) }
+	}
+	return append(LookupServerOptions(), grpc.ForceServerCodecV2(newCodec(in)))
 }
 
 // LookupServerOptions are ServerOptions for a Server with a Lookup: messages are decoded as a whole, because any header may choose a route.

@@ -87,7 +87,7 @@ func TestUnmeantAllowNeverLeaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conn := serve(t, func(r grpc.ServiceRegistrar) {
 				authv3.RegisterAuthorizationServer(r, fixed{answer: func() (*authv3.CheckResponse, error) { return tt.resp, tt.err }})
-			}, extauthz.ServerOptions()...)
+			}, extauthz.ServerOptions(nil)...)
 			if _, err := authv3.NewAuthorizationClient(conn).Check(context.Background(), ask()); status.Code(err) != tt.want {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
@@ -97,7 +97,7 @@ func TestUnmeantAllowNeverLeaves(t *testing.T) {
 
 func TestOverUnixSocket(t *testing.T) {
 	r := newRig(t)
-	client := authv3.NewAuthorizationClient(serve(t, r.Register, extauthz.ServerOptions()...))
+	client := authv3.NewAuthorizationClient(serve(t, r.Register, extauthz.ServerOptions(r.Server)...))
 	for _, tt := range []struct {
 		req  *authv3.CheckRequest
 		want int
@@ -187,7 +187,7 @@ func TestLeanDecoder(t *testing.T) {
 				{Key: "authorization", Value: "Bearer alice~orders:read"}, {Key: "Authorization", Value: "a", RawValue: []byte{0xff}},
 			}},
 		}},
-		ContextExtensions: map[string]string{"route": "http"},
+		ContextExtensions: map[string]string{"route": "http", "\x00interest": ","},
 	}}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

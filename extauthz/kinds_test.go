@@ -160,7 +160,9 @@ func (r *rig) as(t testing.TB, proxy policy.ProxyID, req *authv3.CheckRequest) a
 // Every kind is told by its place and given to its own verifier, with the objects that are accepted there.
 func TestEachKindHasItsVerifier(t *testing.T) {
 	var got []string
-	r := kindRig(t, func(k policy.CredentialKind, raw string, accepted []policy.Name) { got = append(got, fmt.Sprint(k, " ", raw, " ", accepted)) })
+	r := kindRig(t, func(k policy.CredentialKind, raw string, accepted []policy.Name) {
+		got = append(got, fmt.Sprint(k, " ", raw, " ", accepted))
+	})
 	for _, tt := range []struct{ credential, want string }{
 		{"authorization: Bearer t", "bearer t [default/dev]"},
 		{"authorization: bearer t", "bearer t [default/dev]"},

@@ -105,6 +105,8 @@ type Server struct {
 
 	publishing sync.Mutex
 	state      atomic.Pointer[state]
+	// interest is what is decoded of a request; it is never less than what state needs.
+	interest atomic.Pointer[interest]
 }
 
 var _ authv3.AuthorizationServer = (*Server)(nil)

@@ -26,6 +26,8 @@ type state struct {
 	// mints: the Set's mesh has internal tokens. spiffeIDs are the proxies' own.
 	mints     bool
 	spiffeIDs map[policy.ProxyID]string
+	// interest is what the routes look at.
+	interest *interest
 	// router finds routes where proxies send no ids; nil: they do.
 	router *router
 }
@@ -116,8 +118,12 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	now, old := s.now(), s.state.Load()
+	index := decide.NewIndex(set)
+	in := interestOf(index, old, set.Mesh.InternalTokens != nil)
+	s.interest.Store(in.and(s.interest.Load())) // what is read from now on is enough for both
 	next := &state{
-		index: decide.NewIndex(set), trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifiers: s.snapshot(),
+		interest: in,
+		index:    index, trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifiers: s.snapshot(),
 		mints: set.Mesh.InternalTokens != nil, spiffeIDs: spiffeIDs(set),
 	}
 	switch {
@@ -129,6 +135,7 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	}
 	s.metrics.retired.Set(float64(len(next.retired)))
 	s.state.Store(next)
+	s.interest.Store(in)
 }
 
 // spiffeIDs are those of the proxies themselves: a sidecar is its workload.

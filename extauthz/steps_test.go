@@ -154,7 +154,10 @@ func TestRevokedCredential(t *testing.T) {
 func TestMint(t *testing.T) {
 	var made []*txntoken.Request
 	r := kindRig(t, nil, func(o *extauthz.Options) {
-		o.Minter = minter(func(_ context.Context, r *txntoken.Request) (string, error) { made = append(made, r); return "internal", nil })
+		o.Minter = minter(func(_ context.Context, r *txntoken.Request) (string, error) {
+			made = append(made, r)
+			return "internal", nil
+		})
 	})
 	set := minting()
 	r.Publish(set, 2)

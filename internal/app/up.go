@@ -231,7 +231,7 @@ func (a *app) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	a.group = g
 	proxiesEnded := make(chan struct{})
-	agent := grpc.NewServer(append(extauthz.ServerOptions(), grpc.Creds(attest.Credentials()), grpc.StreamInterceptor(a.intercept))...)
+	agent := grpc.NewServer(append(extauthz.ServerOptions(a.authz), grpc.Creds(attest.Credentials()), grpc.StreamInterceptor(a.intercept))...)
 	a.authz.Register(agent)
 	a.plane.Register(agent)
 
