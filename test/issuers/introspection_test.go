@@ -80,8 +80,8 @@ func TestIssuerKeycloakIntrospection(t *testing.T) {
 		{"a client without the audience mapper", answer.with(members{"aud": "account"}), who{}, token.ReasonAudience},
 	} {
 		got, err := asked(t, heading, r.answer)
-		slices.Sort(got.scopes)
-		if diff := cmp.Diff(r.want, got, cmp.AllowUnexported(who{})); diff != "" || credential.Reason(err) != r.reason {
+		slices.Sort(got.Scopes)
+		if diff := cmp.Diff(r.want, got); diff != "" || credential.Reason(err) != r.reason {
 			t.Errorf("%s: %v\n%s", r.name, err, diff)
 		}
 		if err != nil && !errors.Is(err, credential.ErrInvalid) {
