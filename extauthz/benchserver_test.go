@@ -54,6 +54,14 @@ func benchServe(kind string) int {
 		s = grpc.NewServer(extauthz.ServerOptions(nil)...)
 		ok := &authv3.CheckResponse{Status: &rpcstatus.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}}}
 		authv3.RegisterAuthorizationServer(s, fixed{answer: func() (*authv3.CheckResponse, error) { return ok, nil }})
+	case "opaque_cached", "opaque_cold":
+		server, err := newOpaqueServer(os.Getenv(benchIntrospection), os.Getenv(benchSecret), kind == "opaque_cold")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		s = grpc.NewServer(extauthz.ServerOptions(server)...)
+		server.Register(s)
 	default:
 		server, err := newBenchServer(os.Getenv(benchKeys), kind == "fresh")
 		if err != nil {
