@@ -127,7 +127,7 @@ func full() admin.Status {
 
 // TestStatusShape holds the names that scripts read: they may be added to, never changed.
 func TestStatusShape(t *testing.T) {
-	_, body := get(t, admin.API(full), "GET", "/v1/status")
+	_, body := get(t, admin.API(admin.Sources{Status: full}), "GET", "/v1/status")
 	const want = `{"version":"v1","time":"2026-01-02T03:04:05Z","trustDomain":"a.test","development":true,"generation":3,"hash":"abc","ready":false,"notReady":["why"],"degraded":["what"],` +
 		`"gateways":[{"name":"default/edge","spiffeID":"spiffe://a.test/ns/default/gw/edge","expires":"2026-01-02T03:04:05Z","addresses":["http=127.0.0.1:80"],"adminSocket":"/a"}],` +
 		`"workloads":[{"name":"default/web","spiffeID":"spiffe://a.test/ns/default/wl/web","addresses":[],"outbound":"127.0.0.1:1","applications":["http=127.0.0.1:2"],"boundary":"none","adminSocket":"/b","denied":"no"}],` +
@@ -148,7 +148,7 @@ func TestStatusShape(t *testing.T) {
 }
 
 func TestFetch(t *testing.T) {
-	got, err := admin.Fetch(t.Context(), serve(t, admin.API(full)))
+	got, err := admin.Fetch(t.Context(), serve(t, admin.API(admin.Sources{Status: full})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestOwnerOnlyRefusesOtherUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be another user")
 	}
-	socket := serve(t, admin.API(full))
+	socket := serve(t, admin.API(admin.Sources{Status: full}))
 	for _, c := range []struct {
 		uid     uint32
 		answers bool

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -37,13 +38,31 @@ func text(w http.ResponseWriter, status int, body string) {
 	_, _ = fmt.Fprintln(w, body)
 }
 
-// API serves GET /v1/status.
-func API(status func() Status) http.Handler {
+// Sources are what the API tells. Status is required; what is nil is not served.
+type Sources struct {
+	Status func() Status
+	// Decision finds one of the last Checks by its id.
+	Decision func(id string) (*Decision, bool)
+}
+
+// API serves GET /v1/status and GET /v1/decisions/{id}.
+func API(from Sources) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+	answer := func(w http.ResponseWriter, v any) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(status()) // the client is gone, then
-	})
+		_ = json.NewEncoder(w).Encode(v) // the client is gone, then
+	}
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, from.Status()) })
+	if from.Decision != nil {
+		mux.HandleFunc("GET /v1/decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
+			d, ok := from.Decision(r.PathValue("id"))
+			if !ok {
+				text(w, http.StatusNotFound, "no such decision is remembered")
+				return
+			}
+			answer(w, d)
+		})
+	}
 	return mux
 }
 
@@ -96,26 +115,42 @@ func peerUID(c net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
+// ErrNotFound: there is no such thing behind the socket.
+var ErrNotFound = errors.New("not found")
+
 // Fetch asks the product behind the socket for its status.
 func Fetch(ctx context.Context, socket string) (Status, error) {
+	var s Status
+	return s, get(ctx, socket, "/v1/status", &s)
+}
+
+// FetchDecision asks the product behind the socket for one of its last decisions; ErrNotFound where it remembers none of that id.
+func FetchDecision(ctx context.Context, socket, id string) (*Decision, error) {
+	var d Decision
+	return &d, get(ctx, socket, "/v1/decisions/"+url.PathEscape(id), &d)
+}
+
+func get(ctx context.Context, socket, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/v1/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin"+path, nil)
 	if err != nil {
-		return Status{}, err
+		return err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return Status{}, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return Status{}, fmt.Errorf("the admin API answered %s", resp.Status)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return json.NewDecoder(resp.Body).Decode(into)
+	case http.StatusNotFound:
+		return fmt.Errorf("the admin API answered %s (%w)", resp.Status, ErrNotFound)
 	}
-	var s Status
-	return s, json.NewDecoder(resp.Body).Decode(&s)
+	return fmt.Errorf("the admin API answered %s", resp.Status)
 }

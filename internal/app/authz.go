@@ -209,7 +209,9 @@ func (a *authz) serve(ctx context.Context) error {
 		return errors.Join(err, probes.Close(), api.Close())
 	}
 	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics)) })
-	g.Go(func() error { return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(a.Status)) })
+	g.Go(func() error {
+		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.server)}))
+	})
 	g.Go(func() error { return a.keys.Run(ctx) })
 	if a.files != nil {
 		g.Go(func() error { return a.files.Run(ctx) })

@@ -1,10 +1,22 @@
 package app
 
 import (
+	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
 )
+
+// recentOf finds the last decisions of s.
+func recentOf(s *extauthz.Server) func(id string) (*admin.Decision, bool) {
+	return func(id string) (*admin.Decision, bool) {
+		e, ok := s.Recent(id)
+		if !ok {
+			return nil, false
+		}
+		return decisionOf(&e), true
+	}
+}
 
 // explained fills d with what e says.
 func explained(d *admin.Decision, e *decide.Explanation) {

@@ -246,7 +246,9 @@ func (a *app) serve(ctx context.Context) error {
 		return errors.Join(err, probes.Close())
 	}
 	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics)) })
-	g.Go(func() error { return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(a.Status)) })
+	g.Go(func() error {
+		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.authz)}))
+	})
 	g.Go(func() error { return ignoreClosed(agent.Serve(a.agentSockets)) })
 	g.Go(func() error {
 		<-proxiesEnded

@@ -34,7 +34,7 @@ func running(t *testing.T, s admin.Status) (stateDir string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := admin.Serve(ctx, admin.OwnerOnly(l), admin.API(func() admin.Status { return s })); err != nil {
+		if err := admin.Serve(ctx, admin.OwnerOnly(l), admin.API(admin.Sources{Status: func() admin.Status { return s }})); err != nil {
 			t.Error(err)
 		}
 	})

@@ -56,7 +56,7 @@ func (l *level) step(f *Facts) []Change {
 			options = append(options, option{changes, i})
 		}
 	}
-	slices.SortStableFunc(options, func(a, b option) int { return cmp.Compare(len(a.changes), len(b.changes)) })
+	slices.SortStableFunc(options, func(a, b option) int { return cmp.Compare(weight(a.changes), weight(b.changes)) })
 	for i, o := range options {
 		if i >= maxTried {
 			break
@@ -70,6 +70,22 @@ func (l *level) step(f *Facts) []Change {
 		}
 	}
 	return nil
+}
+
+// weight of changes: another user, or one that may more, is less of a change than another request.
+func weight(changes []Change) int {
+	n := 0
+	for _, c := range changes {
+		switch c.What {
+		case "path", "host", "method":
+			n += 100
+		case "peer":
+			n += 10
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // lacks are the changes that c needs; false where one can't be named.
