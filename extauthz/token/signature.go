@@ -2,10 +2,12 @@ package token
 
 import (
 	"slices"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/credence-mesh/credence/extauthz/jwks"
+	"github.com/credence-mesh/credence/policy/decide"
 )
 
 // VerifySignature checks a JWS in the compact serialisation (RFC 7515 §5.2) whose payload may be anything, with the key of keys that its
@@ -39,4 +41,38 @@ func (p *parsed) verify(method jwt.SigningMethod, keys *jwks.Set) (*jwks.Key, er
 		return nil, invalid(ReasonSignature, "the signature does not verify")
 	}
 	return key, nil
+}
+
+// VerifyTypedBy is VerifySignature for a JWS whose header says that it is of type typ, in lower case and without "application/" (RFC 8725
+// §3.11); it also returns the header's kid.
+func VerifyTypedBy(raw, typ string, keys *jwks.Set, algorithms []string) (payload []byte, kid string, err error) {
+	if len(raw) > maxToken {
+		return nil, "", invalid(ReasonTooLarge, "over %d bytes", maxToken)
+	}
+	p, payload, err := parseJWS(raw)
+	if err != nil {
+		return nil, "", err
+	}
+	method, ok := methods()[p.alg]
+	switch {
+	case !ok || !slices.Contains(algorithms, p.alg):
+		return nil, "", invalid(ReasonAlg, "algorithm %.16q is not accepted", p.alg)
+	case p.typ != typ:
+		return nil, "", invalid(ReasonTyp, "typ %.40q is not %s", p.typ, typ)
+	case p.keyInHeader:
+		return nil, "", invalid(ReasonHeader, "a key in the header")
+	}
+	if _, err := p.verify(method, keys); err != nil {
+		return nil, "", err
+	}
+	return payload, p.kid, nil
+}
+
+// Seconds is a NumericDate (RFC 7519 §2) between the years 1970 and 9999.
+func Seconds(n decide.Number) (t time.Time, ok bool) {
+	ms, ok := millis(string(n))
+	if !ok {
+		return time.Time{}, false
+	}
+	return instant(ms).time(), true
 }

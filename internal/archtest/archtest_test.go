@@ -33,7 +33,7 @@ var rules = []rule{
 	{"extauthz/apikey", []string{"policy", "extauthz/apikey", "extauthz/credential"}, "one kind of credential: it knows nothing of Envoy and of the other kinds"},
 	{"extauthz/clientcert", []string{"policy", "extauthz/clientcert", "extauthz/credential"}, "one kind of credential: it knows nothing of Envoy and of the other kinds"},
 	{"extauthz/introspect", []string{"policy", "extauthz/introspect", "extauthz/credential", "extauthz/jwks", "extauthz/token"}, "one kind of credential: it knows nothing of Envoy"},
-	{"extauthz/txntoken", []string{"policy", "extauthz/txntoken", "extauthz/credential", "internal/durable"}, "internal tokens know nothing of Envoy; their keys are saved whole or not at all"},
+	{"extauthz/txntoken", []string{"policy", "extauthz/txntoken", "extauthz/credential", "extauthz/jwks", "extauthz/token", "internal/durable"}, "internal tokens know nothing of Envoy; their keys are saved whole or not at all"},
 	{"extauthz/dpop", []string{"extauthz/dpop", "extauthz/credential", "extauthz/token"}, "a proof is judged by itself, and its signature by what judges those of tokens"},
 	{"extauthz/revocation", []string{"policy", "extauthz/revocation", "store"}, "what is revoked is judged by facts alone"},
 	{"store", []string{"store"}, "a store keeps bytes, whatever they are"},
