@@ -47,8 +47,10 @@ func newInterest(names []string, everything, address bool) *interest {
 // interestOf is what the routes of next read, and of old, whose requests may be on their way; nil: there was none.
 func interestOf(next *decide.Index, old *state, address bool) *interest {
 	var names []string
+	everything := false
 	add := func(r *decide.Route) {
 		a := r.Accepts()
+		everything = everything || r.ReadsHeaders()
 		for i := range a.HeaderKeys {
 			names = append(names, a.HeaderKeys[i].Name)
 		}
@@ -64,10 +66,10 @@ func interestOf(next *decide.Index, old *state, address bool) *interest {
 			add(r)
 		}
 		for _, r := range old.retired {
-			add(r.last)
+			add(r.route)
 		}
 	}
-	return newInterest(names, false, address || old != nil && old.mints)
+	return newInterest(names, everything, address || everything || old != nil && old.mints)
 }
 
 // and is what in and other want together.

@@ -30,6 +30,8 @@ type level struct {
 	audit       *bucket
 	// missing is the first policy with an issuer or Credentials that lead nowhere.
 	missing *policy.Policy
+	// readsHeaders: see Route.ReadsHeaders.
+	readsHeaders bool
 	// unknown is a policy that the Set does not hold: the level can allow nothing.
 	unknown *policy.Name
 }
@@ -169,6 +171,7 @@ func (ix *Index) newLevel(l policy.Level) *level {
 			}
 			id := int32(len(lv.rules)) //nolint:gosec // a Set of two billion rules does not fit into memory
 			lv.rules = append(lv.rules, c)
+			lv.readsHeaders = lv.readsHeaders || readsHeaders(c.rule)
 			switch {
 			case c.rule.Audit:
 				audits = append(audits, id)
