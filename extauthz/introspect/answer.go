@@ -2,8 +2,6 @@ package introspect
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"mime"
 	"slices"
 	"strings"
@@ -91,10 +89,4 @@ func mediaType(header string) string {
 		return ""
 	}
 	return kind
-}
-
-// thumbprint tells whether s is base64url of a SHA-256 sum, to the letter.
-func thumbprint(s string) bool {
-	sum, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return err == nil && len(sum) == sha256.Size && base64.RawURLEncoding.EncodeToString(sum) == s
 }

@@ -69,8 +69,10 @@ func TestActiveAnswerIsRefused(t *testing.T) {
 		{"no audience", `"sub":"alice"`, nil, token.ReasonClaimMissing},
 		{"another audience", `"sub":"alice","aud":"https://payments"`, nil, token.ReasonAudience},
 		{"other audiences", `"sub":"alice","aud":["https://payments","https://orders/"]`, nil, token.ReasonAudience},
-		{"audience from client_id, and an aud of somebody else", `"sub":"alice","client_id":"https://orders","aud":"x"`,
-			func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" }, token.ReasonAudience},
+		{
+			"audience from client_id, and an aud of somebody else", `"sub":"alice","client_id":"https://orders","aud":"x"`,
+			func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" }, token.ReasonAudience,
+		},
 		{"expired", ok + `,"exp":1800000000`, nil, token.ReasonExpired},
 		{"exp 0", ok + `,"exp":0`, nil, token.ReasonExpired},
 		{"early", ok + `,"nbf":1800000031`, nil, token.ReasonNotYetValid},
@@ -116,14 +118,18 @@ func TestActiveAnswerIsTaken(t *testing.T) {
 		{"sub is the client", `"sub":"job","client_id":"job","aud":"https://orders"`, nil, func(u *decide.User) bool { return u.Service }},
 		{"no exp", `"sub":"a","aud":["x","https://orders"]`, nil, func(u *decide.User) bool { return u.Expires.IsZero() && !u.Service }},
 		{"its iss", `"sub":"a","aud":"https://orders","iss":"https://as.example"`, withIssuer, func(u *decide.User) bool { return u.IssuerURL == iss }},
-		{"an iss that nobody vouches for", `"sub":"a","aud":"https://orders","iss":"https://bank.example"`, nil,
-			func(u *decide.User) bool { return u.IssuerURL == "introspection/default/opaque" }},
+		{
+			"an iss that nobody vouches for", `"sub":"a","aud":"https://orders","iss":"https://bank.example"`, nil,
+			func(u *decide.User) bool { return u.IssuerURL == "introspection/default/opaque" },
+		},
 		{"a list of scopes", `"sub":"a","aud":"https://orders","scope":["b","a b"]`, nil, nil},
 		{"scopes", `"sub":"a","aud":"https://orders","scope":["b","a"]`, nil, func(u *decide.User) bool { return strings.Join(u.Scopes, " ") == "a b" }},
 		{"DPoP", `"sub":"a","aud":"https://orders","token_type":"DPoP","cnf":{"jkt":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.JKT == print }},
 		{"a certificate", `"sub":"a","aud":"https://orders","cnf":{"x5t#S256":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.X5T == print }},
-		{"audience from client_id", `"sub":"a","client_id":"https://orders"`, func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" },
-			func(u *decide.User) bool { return u.Subject == "a" }},
+		{
+			"audience from client_id", `"sub":"a","client_id":"https://orders"`, func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" },
+			func(u *decide.User) bool { return u.Subject == "a" },
+		},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			b := newBench(t, r.change)
@@ -166,7 +172,7 @@ func TestAnswerThatIsNone(t *testing.T) {
 		{"cnf is a string", good(`,"cnf":"x"`)},
 		{"cnf is empty", good(`,"cnf":{}`)},
 		{"cnf names a key nobody can prove", good(`,"cnf":{"kid":"x"}`)},
-		{"cnf names two", good(`,"cnf":{"jkt":"` + print + `","x5t#S256":"` + print + `"}`)},
+		{"cnf names one more", good(`,"cnf":{"jkt":"` + print + `","jwk":{}}`)},
 		{"cnf of another length", good(`,"cnf":{"jkt":"` + print[1:] + `"}`)},
 		{"cnf is null", good(`,"cnf":null`)},
 	} {

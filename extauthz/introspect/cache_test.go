@@ -60,6 +60,28 @@ func TestNoCache(t *testing.T) {
 	b.asked(3)
 }
 
+// A kept connection that the server has closed is no outage.
+func TestKeptConnectionIsClosed(t *testing.T) {
+	b := newBench(t, nil)
+	b.allowed("one")
+	first := true
+	b.server.set(func(w http.ResponseWriter, _ *http.Request) {
+		if first {
+			first = false
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(good("")))
+	})
+	b.allowed("two")
+	b.asked(3)
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	if _, sent := b.server.heads[0]["Idempotency-Key"]; sent {
+		t.Error("a header that is for the transport alone was sent")
+	}
+}
+
 // Facts hold for one configuration of one issuer: another issuer's, or an earlier one's, are never found.
 func TestCacheIsOfOneConfiguration(t *testing.T) {
 	b := newBench(t, nil)
@@ -148,6 +170,22 @@ func TestSlowServer(t *testing.T) {
 	cancel()
 	user, err = b.Verify(ended, "tok", accepted) // from the cache, and too late all the same
 	wantRefusal(t, user, err, credential.ErrUnavailable, token.ReasonCanceled)
+}
+
+// A token that was good is known even where no answer is kept.
+func TestFloodWithoutCache(t *testing.T) {
+	b := newBench(t, func(i *policy.Issuer, o *introspect.Options) {
+		i.Introspection.CacheFor, o.Refusals, o.RefusalBurst = 0, 1, 2
+	})
+	b.allowed("good")
+	b.server.json(inactive)
+	for range 4 {
+		_, _ = b.verify("junk") // refused in one way or another
+	}
+	b.asked(3)
+	b.refused("good", credential.ErrInvalid, introspect.ReasonInactive)
+	b.refused("good", credential.ErrLimited, introspect.ReasonLimited)
+	b.asked(4)
 }
 
 // Unknown tokens have the server asked so many times per second and no more; tokens that were good keep working.

@@ -27,8 +27,13 @@ type flight struct {
 // ask has the server asked about raw, once for all requests that want to know. good: the token was good the last time.
 func (v *Verifier) ask(ctx context.Context, i *issuer, key cacheKey, raw string, good bool) (*entry, error) {
 	if i.conf.Introspection.CacheFor <= 0 {
-		// Every request asks: an answer to a question that was put before this request began may be older than a revocation.
-		return i.question(ctx, raw, good)
+		// Every request asks: an answer to a question that was put before this request began may be older than a revocation. What is kept only
+		// tells that the token was good.
+		e, err := i.question(ctx, raw, good)
+		if err == nil {
+			v.cache.Set(key, e)
+		}
+		return e, err
 	}
 	for {
 		f, first := v.flights.join(key)

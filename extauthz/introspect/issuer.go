@@ -108,16 +108,12 @@ func (i *issuer) read(all map[string]any) (*entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		bound, err := confirmation(all)
-		if err != nil {
-			return nil, err
-		}
 		e.said = said
-		if e.err = i.judge(said, bound); e.err == nil {
+		if e.err = i.judge(said); e.err == nil {
 			e.err = i.inTime(said, now)
 		}
 		if e.err == nil {
-			e.user, e.err = i.user(said, bound)
+			e.user, e.err = i.user(said)
 		}
 		// The wall clock alone: it is what exp means.
 		if left := said.Expires.Sub(now); !said.Expires.IsZero() && left < i.conf.Introspection.CacheFor {

@@ -12,7 +12,7 @@ import (
 )
 
 // judge compares what an answer says of an active token with the issuer's configuration: a server also knows tokens that are for others.
-func (i *issuer) judge(s *token.Statement, bound *decide.Confirmation) error {
+func (i *issuer) judge(s *token.Statement) error {
 	ours := func(a string) bool { return slices.Contains(i.conf.Audiences, a) }
 	_, addressed := s.All["aud"]
 	switch {
@@ -28,7 +28,7 @@ func (i *issuer) judge(s *token.Statement, bound *decide.Confirmation) error {
 		// RFC 7519 §4.1.3, whatever else stands for the audience here.
 		return credential.Invalid(token.ReasonAudience, "aud is there and has none of the audiences of issuer %s", i.conf.Name)
 	}
-	if err := kind(s.All, bound); err != nil {
+	if err := kind(s.All, s.Confirmation); err != nil {
 		return err
 	}
 	return i.lifetime(s)
@@ -82,11 +82,11 @@ func kind(all map[string]any, bound *decide.Confirmation) error {
 }
 
 // user makes the facts that decisions are about. Without sub it speaks for the client (RFC 7662 §2.2), unless it names a person.
-func (i *issuer) user(s *token.Statement, bound *decide.Confirmation) (*decide.User, error) {
+func (i *issuer) user(s *token.Statement) (*decide.User, error) {
 	u := &decide.User{
 		Issuer: i.conf.Name, IssuerURL: s.Issuer, Subject: s.Subject, Service: s.Service, Client: s.Client, Scopes: s.Scopes, Claims: s.All,
 		Expires: s.Expires, Credential: policy.BearerToken, Origin: policy.BearerToken, TokenID: s.ID, IssuedAt: s.IssuedAt,
-		ACR: s.ACR, AuthTime: s.AuthTime, Confirmation: bound,
+		ACR: s.ACR, AuthTime: s.AuthTime, Confirmation: s.Confirmation,
 	}
 	if len(i.conf.Issuers) == 0 {
 		// Nothing vouches for what the server calls itself: it must not pass for another issuer.
@@ -99,31 +99,4 @@ func (i *issuer) user(s *token.Statement, bound *decide.Confirmation) (*decide.U
 		u.Subject, u.Service = s.Client, true
 	}
 	return u, nil
-}
-
-// confirmation reads cnf (RFC 7800 §3.1). One that names no key of a kind that can be proved is an error: it must not count as unbound.
-func confirmation(all map[string]any) (*decide.Confirmation, error) {
-	v, there := all["cnf"]
-	if !there {
-		return nil, nil
-	}
-	refuse := func(what string) (*decide.Confirmation, error) {
-		return nil, credential.Invalid(token.ReasonConfirmation, "cnf %s", what)
-	}
-	members, ok := v.(map[string]any)
-	if !ok {
-		return refuse("is not an object")
-	}
-	if len(members) != 1 {
-		return refuse("has not exactly one member")
-	}
-	jkt, isJKT := members["jkt"].(string)
-	x5t, isX5T := members["x5t#S256"].(string)
-	switch {
-	case isJKT && thumbprint(jkt):
-		return &decide.Confirmation{JKT: jkt}, nil
-	case isX5T && thumbprint(x5t):
-		return &decide.Confirmation{X5T: x5t}, nil
-	}
-	return refuse("has neither jkt nor x5t#S256 with a thumbprint")
 }

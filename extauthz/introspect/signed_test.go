@@ -57,8 +57,10 @@ func TestSignedAnswers(t *testing.T) {
 	}
 	type m = map[string]any
 	unsigned := func() string {
-		tok := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{"iss": iss, "aud": "credence:1", "iat": start.Unix(),
-			"token_introspection": m{"active": true, "sub": "alice", "aud": aud, "iss": iss}})
+		tok := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{
+			"iss": iss, "aud": "credence:1", "iat": start.Unix(),
+			"token_introspection": m{"active": true, "sub": "alice", "aud": aud, "iss": iss},
+		})
 		tok.Header["typ"] = "token-introspection+jwt"
 		raw, err := tok.SignedString(jwt.UnsafeAllowNoneSignatureType)
 		if err != nil {
@@ -74,8 +76,10 @@ func TestSignedAnswers(t *testing.T) {
 		{"good", signedAnswer(t, key, nil, nil), nil, ""},
 		{"good, with application/", signedAnswer(t, key, m{"typ": "application/token-introspection+jwt"}, nil), nil, ""},
 		{"inactive", signedAnswer(t, key, nil, m{"token_introspection": m{"active": false}}), credential.ErrInvalid, introspect.ReasonInactive},
-		{"another audience of the token", signedAnswer(t, key, nil, m{"token_introspection": m{"active": true, "sub": "a", "iss": iss, "aud": "x"}}),
-			credential.ErrInvalid, token.ReasonAudience},
+		{
+			"another audience of the token", signedAnswer(t, key, nil, m{"token_introspection": m{"active": true, "sub": "a", "iss": iss, "aud": "x"}}),
+			credential.ErrInvalid, token.ReasonAudience,
+		},
 		{"signed by a stranger", signedAnswer(t, stranger, nil, nil), credential.ErrUnavailable, introspect.ReasonAnswer},
 		{"unsigned", unsigned(), credential.ErrUnavailable, introspect.ReasonAnswer},
 		{"an access token", signedAnswer(t, key, m{"typ": "at+jwt"}, nil), credential.ErrUnavailable, introspect.ReasonAnswer},
@@ -89,8 +93,10 @@ func TestSignedAnswers(t *testing.T) {
 		{"an old answer again", signedAnswer(t, key, nil, m{"iat": start.Unix() - 91}), credential.ErrUnavailable, introspect.ReasonAnswer},
 		{"of the future", signedAnswer(t, key, nil, m{"iat": start.Unix() + 31}), credential.ErrUnavailable, introspect.ReasonAnswer},
 		{"no answer within", signedAnswer(t, key, nil, m{"token_introspection": nil, "active": true, "sub": "alice"}), credential.ErrUnavailable, introspect.ReasonAnswer},
-		{"active is a string", signedAnswer(t, key, nil, m{"token_introspection": m{"active": "true", "sub": "a", "aud": aud, "iss": iss}}),
-			credential.ErrUnavailable, introspect.ReasonAnswer},
+		{
+			"active is a string", signedAnswer(t, key, nil, m{"token_introspection": m{"active": "true", "sub": "a", "aud": aud, "iss": iss}}),
+			credential.ErrUnavailable, introspect.ReasonAnswer,
+		},
 		{"JSON", good(""), credential.ErrUnavailable, introspect.ReasonAnswer},
 	} {
 		t.Run(r.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
 )
 
 // Statement is what an authorization server says about somebody outside of a token (RFC 7662 §2.2), read as strictly as a token's claims.
@@ -24,6 +25,7 @@ type Statement struct {
 	Scopes                       []string
 	ACR                          string
 	AuthTime                     time.Time
+	Confirmation                 *decide.Confirmation
 	All                          map[string]any
 }
 
@@ -62,6 +64,9 @@ func ReadStatement(conf *policy.Issuer, all map[string]any) (*Statement, error) 
 		return nil, err
 	}
 	s.AuthTime = at.orZero()
+	if s.Confirmation, err = confirmation(all); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
