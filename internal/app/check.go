@@ -53,14 +53,9 @@ func Check(ctx context.Context, q Question) (_ *admin.Decision, faults []manifes
 	if err != nil {
 		return nil, faults, err
 	}
-	d, err := check(ctx, set, q)
-	return d, faults, err
-}
-
-func check(ctx context.Context, set *policy.Set, q Question) (*admin.Decision, error) {
 	at, err := aim(set, &q)
 	if err != nil {
-		return nil, err
+		return nil, faults, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -70,19 +65,41 @@ func check(ctx context.Context, set *policy.Set, q Question) (*admin.Decision, e
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return keys.Run(ctx) })
 	defer func() { cancel(); _ = g.Wait() }()
+	c, err := newChecker(set, keys)
+	if err != nil {
+		return nil, faults, err
+	}
+	d, err := c.check(ctx, &at, &q)
+	return d, faults, err
+}
+
+// checker answers questions about one Set.
+type checker struct {
+	set       *policy.Set
+	verifiers *verifiers
+}
+
+func newChecker(set *policy.Set, keys *jwks.Keys) (*checker, error) {
 	v, err := newVerifiers(keys)
 	if err != nil {
 		return nil, err
 	}
 	v.publish(set)
-	use := v.snapshot()
-	if q.Claims != nil {
-		user, err := v.tokens.jwts.Snapshot().Assume(q.Issuer, q.Claims)
+	return &checker{set: set, verifiers: v}, nil
+}
+
+func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Decision, error) {
+	use, headers := c.verifiers.snapshot(), slices.Clone(q.Headers)
+	switch {
+	case q.Claims != nil:
+		user, err := c.verifiers.tokens.jwts.Snapshot().Assume(q.Issuer, q.Claims)
 		if err != nil {
 			return nil, fmt.Errorf("--claims: %s", credentialText(err))
 		}
 		use.Tokens = assumed{user}
-		q.Token = "assumed"
+		headers = append(headers, decide.Header{Name: "authorization", Value: "Bearer assumed"})
+	case q.Token != "":
+		headers = append(headers, decide.Header{Name: "authorization", Value: "Bearer " + q.Token})
 	}
 	server, err := extauthz.New(extauthz.Options{
 		Callers: askedFor(at.proxy), Verifier: use.Tokens, Snapshot: func() extauthz.Verifiers { return use },
@@ -91,11 +108,8 @@ func check(ctx context.Context, set *policy.Set, q Question) (*admin.Decision, e
 	if err != nil {
 		return nil, err
 	}
-	server.Publish(set, 1)
-	if q.Token != "" {
-		q.Headers = append(q.Headers, decide.Header{Name: "authorization", Value: "Bearer " + q.Token})
-	}
-	ask := extauthz.Question{Route: at.route, Method: q.Method, Scheme: at.scheme, Host: at.host, Path: at.path, Headers: q.Headers, Certificate: at.peer}
+	server.Publish(c.set, 1)
+	ask := extauthz.Question{Route: at.route, Method: q.Method, Scheme: at.scheme, Host: at.host, Path: at.path, Headers: headers, Certificate: at.peer}
 	e := server.Examine(ctx, &ask)
 	for e.Status == 503 && strings.HasSuffix(e.Reason, ":no_keys") && ctx.Err() == nil {
 		// The keys are on their way.

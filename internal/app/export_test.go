@@ -10,6 +10,7 @@ import (
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/sds"
+	"github.com/credence-mesh/credence/internal/admin"
 )
 
 // What the tests of this package see of its parts.
@@ -85,3 +86,25 @@ func (k KeyHealth) NotReady(others []string) []string { return k.h.notReady(othe
 
 // Degraded is keyHealth.degraded.
 func (k KeyHealth) Degraded() []string { return k.h.degraded() }
+
+// Checker is what answers `credence check`, for one directory of manifests.
+type Checker struct{ c *checker }
+
+// NewChecker reads and compiles dir.
+func NewChecker(ctx context.Context, dir string) (Checker, error) {
+	set, _, err := compiled(ctx, dir)
+	if err != nil {
+		return Checker{}, err
+	}
+	c, err := newChecker(set, jwks.New(jwks.Options{Log: discard()}))
+	return Checker{c}, err
+}
+
+// Ask is Check without reading again.
+func (c Checker) Ask(ctx context.Context, q Question) (*admin.Decision, error) {
+	at, err := aim(c.c.set, &q)
+	if err != nil {
+		return nil, err
+	}
+	return c.c.check(ctx, &at, &q)
+}
