@@ -125,6 +125,7 @@ func TestActiveAnswerIsTaken(t *testing.T) {
 		{"a list of scopes", `"sub":"a","aud":"https://orders","scope":["b","a b"]`, nil, nil},
 		{"scopes", `"sub":"a","aud":"https://orders","scope":["b","a"]`, nil, func(u *decide.User) bool { return strings.Join(u.Scopes, " ") == "a b" }},
 		{"DPoP", `"sub":"a","aud":"https://orders","token_type":"DPoP","cnf":{"jkt":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.JKT == print }},
+		{"both", `"sub":"a","aud":"https://orders","cnf":{"jkt":"` + print + `","x5t#S256":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.JKT == print && u.Confirmation.X5T == print }},
 		{"a certificate", `"sub":"a","aud":"https://orders","cnf":{"x5t#S256":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.X5T == print }},
 		{
 			"audience from client_id", `"sub":"a","client_id":"https://orders"`, func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" },
