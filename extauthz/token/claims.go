@@ -16,10 +16,13 @@ const maxAudiences = 16
 // claims are the members that verification reads, with their types checked, beside all of them. Immutable.
 type claims struct {
 	all           map[string]any
-	iss, sub      string
+	iss, sub, jti string
 	aud           []string
 	exp, nbf, iat *instant
 	scopes        []string
+	// acr and signedIn are empty where the claim is not of its type: they prove nothing then, and tokens of people who ask for neither are good.
+	acr      string
+	signedIn *instant
 }
 
 // view is claims as one issuer means them.
@@ -38,13 +41,10 @@ func readClaims(all map[string]any) (*claims, error) {
 	for _, m := range []struct {
 		name string
 		to   *string
-	}{{"iss", &c.iss}, {"sub", &c.sub}} {
+	}{{"iss", &c.iss}, {"sub", &c.sub}, {"jti", &c.jti}} {
 		if *m.to, err = text(all, m.name); err != nil {
 			return nil, err
 		}
-	}
-	if _, err = text(all, "jti"); err != nil {
-		return nil, err
 	}
 	for _, m := range []struct {
 		name string
@@ -59,6 +59,12 @@ func readClaims(all map[string]any) (*claims, error) {
 	}
 	if c.scopes, err = scopes(all); err != nil {
 		return nil, err
+	}
+	if acr, err := text(all, "acr"); err == nil {
+		c.acr = acr
+	}
+	if at, err := date(all, "auth_time"); err == nil {
+		c.signedIn = at
 	}
 	return c, nil
 }

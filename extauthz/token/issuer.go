@@ -154,6 +154,8 @@ func (i *issuer) user(c view) (*decide.User, error) {
 	return &decide.User{
 		Issuer: i.conf.Name, IssuerURL: c.iss, Subject: c.sub, Service: c.service, Client: c.client, Scopes: c.scopes, Claims: c.all,
 		Expires: c.exp.time(), Confirmation: bound, Credential: policy.BearerToken, Origin: policy.BearerToken,
+		Roles: decide.Listed(c.all, i.conf.Roles), Groups: decide.Listed(c.all, i.conf.Groups),
+		TokenID: c.jti, IssuedAt: c.iat.orZero(), ACR: c.acr, AuthTime: c.signedIn.orZero(),
 	}, nil
 }
 
