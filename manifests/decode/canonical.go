@@ -93,6 +93,13 @@ func absolute(v any, dir string) {
 		if cc := v.Spec.ClientCertificates; cc != nil {
 			fix(&cc.CAFile)
 		}
+	case *v1alpha1.Credentials:
+		if b := v.Spec.Basic; b != nil && b.Htpasswd != nil {
+			fix(&b.Htpasswd.File)
+		}
+		if cc := v.Spec.ClientCertificates; cc != nil {
+			fix(&cc.CAFile)
+		}
 	case *v1alpha1.TokenIssuer:
 		if k := v.Spec.Keys; k != nil {
 			fix(&k.File)

@@ -18,6 +18,9 @@ const (
 	DefaultMaxStale  = 24 * time.Hour
 	DefaultCacheFor  = 30 * time.Second
 
+	DefaultInternalTokenTTL = 60 * time.Second
+	DefaultRotateEvery      = 24 * time.Hour
+
 	caPerSVID = 6 // the least ratio of the lifetimes of CA and SVID
 )
 
@@ -37,6 +40,10 @@ func SetDefaults(obj any) {
 		defaultTokenIssuer(&o.Spec)
 	case *GatewaySettings:
 		defaultGatewaySettings(&o.Spec)
+	case *Credentials:
+		if cc := o.Spec.ClientCertificates; cc != nil {
+			cc.Subject = or(cc.Subject, SubjectURI)
+		}
 	case *AuthPolicy:
 		for i := range o.Spec.Rules {
 			r := &o.Spec.Rules[i]
@@ -57,6 +64,12 @@ func defaultMesh(s *MeshSpec) {
 	orDuration(&s.CA.TTL, max(DefaultCATTL, caPerSVID*min(s.SVID.TTL.Duration, maxSVIDTTL)))
 	if s.Ports == nil {
 		s.Ports = &MeshPorts{First: DefaultFirstPort, Last: DefaultLastPort}
+	}
+	if t := s.InternalTokens; t != nil {
+		t.Issuer = or(t.Issuer, "https://credence."+s.TrustDomain)
+		t.Mode = or(t.Mode, ModePerRequest)
+		orDuration(&t.TTL, DefaultInternalTokenTTL)
+		orDuration(&t.RotateEvery, DefaultRotateEvery)
 	}
 }
 

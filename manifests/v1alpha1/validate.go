@@ -53,6 +53,8 @@ func Validate(obj any) []FieldError {
 		c.gatewaySettings(&o.Spec)
 	case *RevocationList:
 		c.revocationList(&o.Spec)
+	case *Credentials:
+		c.credentials(&o.Spec)
 	}
 	return c.found
 }
@@ -162,6 +164,7 @@ func (c *checker) mesh(s *MeshSpec) {
 			c.fail("spec.ports.last", "out-of-range", "last is below first", "")
 		}
 	}
+	c.internalTokens(s)
 	for i, d := range s.DelegatedIDs {
 		at := index("spec.delegatedIDs", i)
 		if !dnsLabel.MatchString(d.Namespace) {

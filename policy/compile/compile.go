@@ -37,6 +37,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.set = &policy.Set{Mesh: c.meshValues()}
 	c.useCertificates()
 	c.useIssuers()
+	c.useCredentials()
 	c.useRevocations()
 	c.useSettings()
 	c.useGateways()
@@ -45,6 +46,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.usePolicies()
 	c.placeRoutes()
 	c.placePorts()
+	c.useNeeds()
 	c.lintPolicies()
 	c.lintResources()
 	c.lintSettings()
