@@ -73,6 +73,10 @@ func TestActiveAnswerIsRefused(t *testing.T) {
 			"audience from client_id, and an aud of somebody else", `"sub":"alice","client_id":"https://orders","aud":"x"`,
 			func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" }, token.ReasonAudience,
 		},
+		{
+			"another client where client_id stands for the audience", `"sub":"alice","client_id":"web"`,
+			func(i *policy.Issuer, _ *introspect.Options) { i.AudienceFrom = "client_id" }, token.ReasonAudience,
+		},
 		{"expired", ok + `,"exp":1800000000`, nil, token.ReasonExpired},
 		{"exp 0", ok + `,"exp":0`, nil, token.ReasonExpired},
 		{"early", ok + `,"nbf":1800000031`, nil, token.ReasonNotYetValid},

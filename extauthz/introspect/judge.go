@@ -22,7 +22,7 @@ func (i *issuer) judge(s *token.Statement) error {
 		return credential.Invalid(token.ReasonIssuerUnknown, "iss is not that of issuer %s", i.conf.Name)
 	case len(s.Audience) == 0:
 		return credential.Invalid(token.ReasonClaimMissing, "%s is missing, and issuer %s has audiences", i.audienceFrom(), i.conf.Name)
-	case false:
+	case !slices.ContainsFunc(s.Audience, ours):
 		return credential.Invalid(token.ReasonAudience, "%s has none of the audiences of issuer %s", i.audienceFrom(), i.conf.Name)
 	case addressed && !slices.ContainsFunc(s.Addressed, ours):
 		// RFC 7519 §4.1.3, whatever else stands for the audience here.
