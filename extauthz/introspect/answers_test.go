@@ -129,6 +129,12 @@ func TestActiveAnswerIsTaken(t *testing.T) {
 		{"a list of scopes", `"sub":"a","aud":"https://orders","scope":["b","a b"]`, nil, nil},
 		{"scopes", `"sub":"a","aud":"https://orders","scope":["b","a"]`, nil, func(u *decide.User) bool { return strings.Join(u.Scopes, " ") == "a b" }},
 		{"DPoP", `"sub":"a","aud":"https://orders","token_type":"DPoP","cnf":{"jkt":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.JKT == print }},
+		{"roles and groups", `"sub":"a","aud":"https://orders","realm_access":{"roles":["clerk","x"]},"groups":"/a,/b"`, func(i *policy.Issuer, _ *introspect.Options) {
+			i.Roles = &policy.Listing{From: [][]string{{"realm_access", "roles"}}, Names: []policy.NameValue{{Name: "clerk", Value: "seller"}}}
+			i.Groups = &policy.Listing{From: [][]string{{"groups"}}, Separator: ","}
+		}, func(u *decide.User) bool {
+			return strings.Join(u.Roles, " ") == "seller" && strings.Join(u.Groups, " ") == "/a /b"
+		}},
 		{"both", `"sub":"a","aud":"https://orders","cnf":{"jkt":"` + print + `","x5t#S256":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.JKT == print && u.Confirmation.X5T == print }},
 		{"a certificate", `"sub":"a","aud":"https://orders","cnf":{"x5t#S256":"` + print + `"}`, nil, func(u *decide.User) bool { return u.Confirmation.X5T == print }},
 		{

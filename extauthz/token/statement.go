@@ -49,21 +49,8 @@ func ReadStatement(conf *policy.Issuer, all map[string]any) (*Statement, error) 
 	}
 	s := &Statement{
 		Issuer: c.iss, Subject: c.sub, Client: v.client, Service: v.service, Addressed: c.aud, Audience: v.audience, Scopes: c.scopes, All: all,
-		Expires: c.exp.orZero(), NotBefore: c.nbf.orZero(), IssuedAt: c.iat.orZero(),
+		Expires: c.exp.orZero(), NotBefore: c.nbf.orZero(), IssuedAt: c.iat.orZero(), ID: c.jti, ACR: c.acr, AuthTime: c.signedIn.orZero(),
 	}
-	for _, m := range []struct {
-		name string
-		to   *string
-	}{{"jti", &s.ID}, {"acr", &s.ACR}} {
-		if *m.to, err = text(all, m.name); err != nil {
-			return nil, err
-		}
-	}
-	at, err := date(all, "auth_time")
-	if err != nil {
-		return nil, err
-	}
-	s.AuthTime = at.orZero()
 	if s.Confirmation, err = confirmation(all); err != nil {
 		return nil, err
 	}
