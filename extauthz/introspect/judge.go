@@ -88,7 +88,6 @@ func (i *issuer) user(s *token.Statement) (*decide.User, error) {
 		Expires: s.Expires, Credential: policy.BearerToken, Origin: policy.BearerToken, TokenID: s.ID, IssuedAt: s.IssuedAt,
 		ACR: s.ACR, AuthTime: s.AuthTime, Confirmation: s.Confirmation,
 		Roles: decide.Listed(s.All, i.conf.Roles), Groups: decide.Listed(s.All, i.conf.Groups),
-		Roles: decide.Listed(s.All, i.conf.Roles), Groups: decide.Listed(s.All, i.conf.Groups),
 	}
 	if len(i.conf.Issuers) == 0 {
 		// Nothing vouches for what the server calls itself: it must not pass for another issuer.
