@@ -33,7 +33,9 @@ type check struct {
 	routeID policy.RouteID
 	route   *decide.Route
 	// rpc is the content type of the answer to a gRPC call, empty for any other request.
-	rpc    string
+	rpc string
+	// http is the request, while it is answered.
+	http   *authv3.AttributeContext_HttpRequest
 	method string
 	host   string
 	path   string
@@ -43,6 +45,10 @@ type check struct {
 	presented presented
 	// internal is the internal token that the upstream receives; empty: none was made.
 	internal string
+	// mints: the mesh has internal tokens.
+	mints bool
+	// dry: nobody will use the answer, so no internal token is made.
+	dry bool
 	// revocation is the id of the one that covers the credential.
 	revocation string
 	// facts are what was decided by, once it was.
@@ -76,6 +82,9 @@ type outcome struct {
 	// dpop: the challenge is for DPoP; nonce is what the proof must hold (RFC 9449 §9), or empty.
 	dpop  bool
 	nonce string
+	// acr and maxAge are what the user must sign in again for (RFC 9470 §3), or empty.
+	acr    []string
+	maxAge time.Duration
 	// err is for the log.
 	err error
 }
@@ -102,13 +111,15 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		c.outcome = outcome{kind: aborted, reason: reasonNoSet}
 		return status.Error(codes.Unavailable, "no configuration has been published yet")
 	}
+	c.mints = st.mints
 	attributes := req.GetAttributes()
 	if s.byLookup == nil && !st.interest.covered(attributes.GetContextExtensions()[interestKey]) {
 		// It was decoded before the Set came that makes this Check look at more: a credential may be missing.
 		c.outcome = outcome{kind: aborted, reason: reasonDecoded}
 		return status.Error(codes.Unavailable, "the configuration has changed since the request was read")
 	}
-	c.rpc = rpcType(attributes.GetRequest().GetHttp())
+	c.http = attributes.GetRequest().GetHttp()
+	c.rpc = rpcType(c.http)
 	var verifiers Verifiers
 	if s.byLookup == nil {
 		c.routeID = policy.RouteID(attributes.GetContextExtensions()[routeExtension])
@@ -193,7 +204,11 @@ func (s *Server) read(a *authv3.AttributeContext, st *state, t *target, c *check
 	if reason != "" {
 		return refuse(outcome{kind: badRequest, reason: reason, oauth: "invalid_request"})
 	}
-	return decide.Facts{Peer: peer, Method: c.method, Host: c.host, Segments: t.segments, Slash: t.slash, Now: c.started}, o, true
+	facts = decide.Facts{Peer: peer, Method: c.method, Host: c.host, Segments: t.segments, Slash: t.slash, Now: c.started}
+	if c.route.ReadsHeaders() {
+		observe(a, t.query, &o, k.accepts, &facts)
+	}
+	return facts, o, true
 }
 
 func fromDecision(d decide.Decision) outcome {

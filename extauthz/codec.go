@@ -329,6 +329,9 @@ func (r *room) wanted(key, value string) bool {
 		return strings.EqualFold(key, contentType) && isRPC(value)
 	case len(upgradeHeader):
 		return strings.EqualFold(key, upgradeHeader)
+	case len(acceptHeader):
+		// What asks for no text at all asks for JSON.
+		return strings.EqualFold(key, acceptHeader) && asksText(value)
 	case len(dpopHeader):
 		return strings.EqualFold(key, dpopHeader)
 	}

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"math"
 	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -120,7 +121,7 @@ func (w *writer) denied(field protowire.Number, d *authv3.DeniedHttpResponse) {
 }
 
 func (w *writer) allowed(field protowire.Number, ok *authv3.OkHttpResponse) {
-	if ok == nil || ok.DynamicMetadata != nil || len(ok.ResponseHeadersToAdd)+len(ok.QueryParametersToSet)+len(ok.QueryParametersToRemove) > 0 { //nolint:staticcheck // the deprecated field too
+	if ok == nil || ok.DynamicMetadata != nil || len(ok.ResponseHeadersToAdd) > 0 { //nolint:staticcheck // the deprecated field too
 		w.unknown = true
 		return
 	}
@@ -128,6 +129,19 @@ func (w *writer) allowed(field protowire.Number, ok *authv3.OkHttpResponse) {
 	w.headers(2, ok.Headers)
 	for _, name := range ok.HeadersToRemove {
 		w.string(5, name)
+	}
+	for _, q := range ok.QueryParametersToSet {
+		if q == nil {
+			w.unknown = true
+			return
+		}
+		parameter := w.open(7)
+		w.given(1, q.Key)
+		w.given(2, q.Value)
+		w.close(parameter)
+	}
+	for _, name := range ok.QueryParametersToRemove {
+		w.string(8, name)
 	}
 	w.close(start)
 }
@@ -150,17 +164,44 @@ func (w *writer) headers(field protowire.Number, list []*corev3.HeaderValueOptio
 func (w *writer) metadata(field protowire.Number, s *structpb.Struct) {
 	start := w.open(field)
 	for key, value := range s.Fields {
-		text, ok := value.GetKind().(*structpb.Value_StringValue)
-		if !ok || text == nil {
-			w.unknown = true
-			return
-		}
 		entry := w.open(1)
 		w.string(1, key)
 		held := w.open(2)
-		w.string(3, text.StringValue)
+		w.value(value)
 		w.close(held)
 		w.close(entry)
 	}
 	w.close(start)
+}
+
+// value writes the members of a google.protobuf.Value. One without a kind is nobody's to write here.
+func (w *writer) value(v *structpb.Value) {
+	switch kind := v.GetKind().(type) {
+	case *structpb.Value_StringValue:
+		if kind == nil {
+			w.unknown = true
+			return
+		}
+		w.string(3, kind.StringValue)
+	case *structpb.Value_NumberValue:
+		w.data = protowire.AppendFixed64(protowire.AppendTag(w.data, 2, protowire.Fixed64Type), math.Float64bits(kind.NumberValue))
+	case *structpb.Value_BoolValue:
+		w.data = protowire.AppendVarint(protowire.AppendTag(w.data, 4, protowire.VarintType), protowire.EncodeBool(kind.BoolValue))
+	case *structpb.Value_StructValue:
+		if kind.StructValue == nil {
+			w.unknown = true
+			return
+		}
+		w.metadata(5, kind.StructValue)
+	case *structpb.Value_ListValue:
+		list := w.open(6)
+		for _, e := range kind.ListValue.GetValues() {
+			element := w.open(1)
+			w.value(e)
+			w.close(element)
+		}
+		w.close(list)
+	default:
+		w.unknown = true
+	}
 }

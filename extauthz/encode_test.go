@@ -54,13 +54,35 @@ func anyHeaders(t *rapid.T) []*corev3.HeaderValueOption {
 func anyMetadata(t *rapid.T) *structpb.Struct {
 	s := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for range rapid.IntRange(0, 5).Draw(t, "members") {
-		v := structpb.NewStringValue(anyText(t))
-		if rapid.IntRange(0, 20).Draw(t, "odd member") == 0 {
-			v = rapid.SampledFrom([]*structpb.Value{structpb.NewNumberValue(1), structpb.NewNullValue(), structpb.NewBoolValue(true), {}}).Draw(t, "value")
-		}
-		s.Fields[anyText(t)] = v
+		s.Fields[anyText(t)] = anyMember(t, 2)
 	}
 	return s
+}
+
+func anyMember(t *rapid.T, depth int) *structpb.Value {
+	switch rapid.IntRange(0, 40).Draw(t, "member") {
+	case 0:
+		return structpb.NewNullValue()
+	case 1:
+		return &structpb.Value{}
+	case 2, 3, 4:
+		return structpb.NewNumberValue(rapid.Float64().Draw(t, "number"))
+	case 5, 6, 7:
+		return structpb.NewBoolValue(rapid.Bool().Draw(t, "boolean"))
+	case 8, 9, 10, 11, 12:
+		list := &structpb.ListValue{}
+		for range rapid.IntRange(0, depth).Draw(t, "elements") {
+			list.Values = append(list.Values, anyMember(t, depth-1))
+		}
+		return structpb.NewListValue(list)
+	case 13, 14, 15:
+		s := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+		for range rapid.IntRange(0, depth).Draw(t, "members") {
+			s.Fields[anyText(t)] = anyMember(t, depth-1)
+		}
+		return structpb.NewStructValue(s)
+	}
+	return structpb.NewStringValue(anyText(t))
 }
 
 func anyResponse(t *rapid.T) *authv3.CheckResponse {
@@ -87,11 +109,15 @@ func anyResponse(t *rapid.T) *authv3.CheckResponse {
 		case 0:
 			ok.ResponseHeadersToAdd = anyHeaders(t)
 		case 1:
-			ok.QueryParametersToSet = []*corev3.QueryParameter{{Key: "a"}}
+			ok.QueryParametersToSet = []*corev3.QueryParameter{nil}
 		case 2:
 			ok.QueryParametersToRemove = []string{"a"}
 		case 3:
 			ok.DynamicMetadata = anyMetadata(t) //nolint:staticcheck // the deprecated field too
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "parameters") {
+			ok.QueryParametersToSet = append(ok.QueryParametersToSet, &corev3.QueryParameter{Key: anyText(t), Value: anyText(t)})
+			ok.QueryParametersToRemove = append(ok.QueryParametersToRemove, anyText(t))
 		}
 		resp.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: ok}
 	}

@@ -75,8 +75,7 @@ func (r *ring) add(size int, e remembered) {
 
 func (r *recent) add(c *check, resp *authv3.CheckResponse) {
 	e := remembered{check: *c, allowed: resp.GetOkResponse() != nil, status: statusOf(resp)}
-	e.check.internal = "" // no token is remembered
-	e.check.internal = "" // a credential
+	e.check.internal, e.check.http = "", nil // no credential is remembered
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.allowed {
@@ -137,7 +136,7 @@ func (s *Server) Examine(ctx context.Context, q *Question) Examination {
 	for _, h := range q.Headers {
 		http.HeaderMap.Headers = append(http.HeaderMap.Headers, &corev3.HeaderValue{Key: h.Name, RawValue: []byte(h.Value)})
 	}
-	c := check{started: s.now(), id: newDecisionID()}
+	c := check{started: s.now(), id: newDecisionID(), dry: true}
 	resp := s.answer(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source:            &authv3.AttributeContext_Peer{Certificate: q.Certificate},
 		Request:           &authv3.AttributeContext_Request{Http: http},

@@ -250,7 +250,14 @@ func read(t testing.TB, resp *authv3.CheckResponse) answer {
 			t.Errorf("header %s has append set: Envoy loses it", h.GetHeader().GetKey())
 		}
 		if h.GetHeader().GetKey() == "www-authenticate" {
-			a.Challenge = h.GetHeader().GetValue()
+			value, described, _ := strings.Cut(h.GetHeader().GetValue(), `, error_description="`)
+			if strings.Contains(value, `error="`) != (described != "") {
+				t.Errorf("challenge %q: an error and its description go together", h.GetHeader().GetValue())
+			}
+			if a.Challenge != "" {
+				a.Challenge += "; "
+			}
+			a.Challenge += value
 		}
 	}
 	if rpc, ok := readRPC(t, resp, denied); ok {

@@ -17,7 +17,7 @@ type allowedRoom struct {
 	status   rpcstatus.Status
 	http     authv3.CheckResponse_OkResponse
 	ok       authv3.OkHttpResponse
-	names    [6]string
+	names    [8]string
 	removed  []string
 	headers  headerRoom
 	metadata metadataRoom
@@ -34,23 +34,31 @@ type deniedRoom struct {
 	metadata metadataRoom
 }
 
-// headerRoom has room for as many headers as any response has.
+// headerRoom has room for as many headers as usual responses have; more are allocated.
 type headerRoom struct {
 	options [7]corev3.HeaderValueOption
 	values  [7]corev3.HeaderValue
-	list    [7]*corev3.HeaderValueOption
-	n       int
+	first   [7]*corev3.HeaderValueOption
+	list    []*corev3.HeaderValueOption
 }
 
-// add leaves append unset: that overwrites on requests, and keeps a denied header from being lost.
+// add leaves append unset: that overwrites on requests, and keeps a denied header from being lost. Of a denied response several headers of
+// one name all reach the client.
 func (r *headerRoom) add(name, value string) {
-	option, v := &r.options[r.n], &r.values[r.n]
+	n := len(r.list)
+	if n == 0 {
+		r.list = r.first[:0]
+	}
+	if n >= len(r.options) {
+		r.list = append(r.list, &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}})
+		return
+	}
+	option, v := &r.options[n], &r.values[n]
 	v.Key, v.Value, option.Header = name, value, v
-	r.list[r.n] = option
-	r.n++
+	r.list = append(r.list, option)
 }
 
-func (r *headerRoom) all() []*corev3.HeaderValueOption { return r.list[:r.n] }
+func (r *headerRoom) all() []*corev3.HeaderValueOption { return r.list }
 
 type metadataRoom struct {
 	fields structpb.Struct

@@ -12,6 +12,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const (
@@ -77,8 +78,6 @@ func rpcRefusal(c *check, code int32, room *deniedRoom) {
 	text := message(&c.outcome)
 	room.http.Code = typev3.StatusCode_OK
 	room.headers.add(contentType, c.rpc)
-	room.headers.add("cache-control", "no-store")
-	room.headers.add(headerDecision, c.id)
 	room.headers.add("grpc-status", strconv.Itoa(int(code)))
 	room.headers.add("grpc-message", encodeMessage(text))
 	if details := rpcDetails(c, code, text); details != "" {
@@ -86,7 +85,8 @@ func rpcRefusal(c *check, code int32, room *deniedRoom) {
 	}
 }
 
-// rpcDetails is google.rpc.Status with one ErrorInfo, as grpc-status-details-bin carries it.
+// rpcDetails is google.rpc.Status with an ErrorInfo, and a RetryInfo where it is known when to come again, as grpc-status-details-bin
+// carries it.
 func rpcDetails(c *check, code int32, text string) string {
 	info := &errdetails.ErrorInfo{
 		Reason: strings.ToUpper(c.outcome.reason), Domain: errorDomain, Metadata: map[string]string{"decision": c.id},
@@ -98,7 +98,15 @@ func rpcDetails(c *check, code int32, text string) string {
 	if err != nil {
 		return ""
 	}
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(&rpcstatus.Status{Code: code, Message: strings.ToValidUTF8(text, "\uFFFD"), Details: []*anypb.Any{detail}})
+	details := []*anypb.Any{detail}
+	if c.outcome.kind == limited {
+		retry, err := anypb.New(&errdetails.RetryInfo{RetryDelay: durationpb.New(limitedFor)})
+		if err != nil {
+			return ""
+		}
+		details = append(details, retry)
+	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(&rpcstatus.Status{Code: code, Message: strings.ToValidUTF8(text, "\uFFFD"), Details: details})
 	if err != nil {
 		return ""
 	}

@@ -128,14 +128,14 @@ func TestWhatIsACall(t *testing.T) {
 		"application/grpc": "application/grpc", "application/grpc+json": "application/grpc", "APPLICATION/GRPC": "application/grpc", "application/grpc; x": "application/grpc",
 		"application/grpc-web": "application/grpc-web+proto", "application/grpc-web+json": "application/grpc-web+proto", "application/grpc-web\xff": "application/grpc-web+proto",
 		"application/grpc-web-text": "application/grpc-web-text+proto", "application/grpc-web-text+proto": "application/grpc-web-text+proto",
-		"application/grpcx": "application/json", "application/json": "application/json", "": "application/json", "application/grpc,application/json": "application/json",
-		"text/plain;application/grpc": "application/json", " application/grpc": "application/json",
+		"application/grpcx": "application/problem+json", "application/json": "application/problem+json", "": "application/problem+json", "application/grpc,application/json": "application/problem+json",
+		"text/plain;application/grpc": "application/problem+json", " application/grpc": "application/problem+json",
 	} {
 		if got := kind(ask(withAuth(), withCall(content))); got != want {
 			t.Errorf("%q: answered as %q, want %q", content, got, want)
 		}
 	}
-	if got := kind(ask(withAuth(), withCall("application/grpc"), withMethod("GET"))); got != "application/json" {
+	if got := kind(ask(withAuth(), withCall("application/grpc"), withMethod("GET"))); got != "application/problem+json" {
 		t.Errorf("GET with the content type of gRPC: answered as %q", got)
 	}
 }

@@ -19,9 +19,16 @@ const extAuthzFilter = "envoy.filters.http.ext_authz"
 // RouteExtension is the one key of context_extensions: the policy.RouteID of the route that Envoy chose.
 const RouteExtension = "route"
 
-// identityHeaders is what Check may set or remove on a request that it allows; anything else is answered with 500. Envoy matches the
-// whole name.
-const identityHeaders = `x-credence-(subject|issuer|scopes|client|peer|decision)`
+// changeable and fixed are what Check may set or remove on a request that it allows; anything else is answered with 500. Envoy matches the
+// whole name, and fixed counts first. Policies name headers for claims and for API keys at any time: a list of exactly those would be
+// older than Check's for as long as it takes the proxies to follow, and each of its changes would drain the listeners. What frames a message, says
+// where it goes or where it came from, or has been said by another proxy is nobody's to change; Set's compiler refuses the same.
+const (
+	changeable = `[a-z0-9]+(-[a-z0-9]+)*`
+	fixed      = `host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|http2-settings|expect|range|via|date|origin|referer|cookie|forwarded|` +
+		`x-real-ip|x-request-id|x-http-method|x-http-method-override|x-method-override|x-original-url|x-rewrite-url|traceparent|tracestate|` +
+		`(x-forwarded|x-envoy|grpc|access-control|sec|content|accept|proxy|if)-.*|accept`
+)
 
 // extAuthz asks Check about every request and passes none without its yes.
 func extAuthz() *extauthzv3.ExtAuthz {
@@ -44,9 +51,10 @@ func extAuthz() *extauthzv3.ExtAuthz {
 		// By default a Check server could rewrite the path after the decision. Not allowed and silently skipped would let a credential
 		// through that Check meant to remove, so it is an error.
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{
-			DisallowAll:     wrapperspb.Bool(true),
-			AllowExpression: &matcherv3.RegexMatcher{Regex: identityHeaders},
-			DisallowIsError: wrapperspb.Bool(true),
+			DisallowAll:        wrapperspb.Bool(true),
+			AllowExpression:    &matcherv3.RegexMatcher{Regex: changeable},
+			DisallowExpression: &matcherv3.RegexMatcher{Regex: fixed},
+			DisallowIsError:    wrapperspb.Bool(true),
 		},
 		MaxDeniedResponseBodyBytes:  deniedBodyBytes,
 		EnforceResponseHeaderLimits: true,
@@ -63,7 +71,8 @@ func (t *translation) judged(id policy.RouteID) map[string]*anypb.Any {
 	})}
 }
 
-// unjudged is only for answers that hold nothing and go nowhere (421); Validate refuses it on any other route.
+// unjudged is only for answers that hold nothing and go nowhere (421), and for documents that everybody may read; Validate refuses it on any
+// other route.
 func (t *translation) unjudged() map[string]*anypb.Any {
 	return map[string]*anypb.Any{extAuthzFilter: t.pack(&extauthzv3.ExtAuthzPerRoute{
 		Override: &extauthzv3.ExtAuthzPerRoute_Disabled{Disabled: true},

@@ -19,7 +19,7 @@ func (t *translation) gateway(proxy policy.ProxyID) bool {
 		return false
 	}
 	g := &t.set.Gateways[i]
-	t.self, t.settings = g.SPIFFEID, g.Settings
+	t.self, t.settings, t.claims = g.SPIFFEID, g.Settings, claimHeaders(gatewayAccess(g))
 	for j := range g.Listeners {
 		t.gatewayListener(g, &g.Listeners[j])
 	}

@@ -1,8 +1,11 @@
 package xds
 
 import (
+	"iter"
+	"slices"
 	"strings"
 
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -58,3 +61,54 @@ func added(c policy.HeaderChange) []*corev3.HeaderValueOption {
 
 // literal keeps Envoy from reading text as a format string.
 func literal(s string) string { return strings.ReplaceAll(s, "%", "%%") }
+
+// claimHeaders are the headers that carry claims, by name.
+func claimHeaders(all iter.Seq[*policy.Access]) []string {
+	var out []string
+	for a := range all {
+		if a.Upstream == nil {
+			continue
+		}
+		for i := range a.Upstream.Headers {
+			out = append(out, a.Upstream.Headers[i].Name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// claimLookalikes removes what some server reads as a header that carries a claim: those themselves are Check's to overwrite or remove.
+func (t *translation) claimLookalikes(s side) []*mutationv3.HeaderMutation {
+	names := slices.DeleteFunc(slices.Clone(t.claims), func(n string) bool { return !strings.Contains(n, "-") })
+	if len(names) == 0 || s == fromApplication {
+		return nil
+	}
+	return []*mutationv3.HeaderMutation{lookalikes(names)}
+}
+
+func gatewayAccess(g *policy.Gateway) iter.Seq[*policy.Access] {
+	return func(yield func(*policy.Access) bool) {
+		for i := range g.Listeners {
+			for j := range g.Listeners[i].Sections {
+				for k := range g.Listeners[i].Sections[j].VirtualHosts {
+					routes := g.Listeners[i].Sections[j].VirtualHosts[k].Routes
+					for l := range routes {
+						if !yield(&routes[l].Access) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func portAccess(w *policy.Workload) iter.Seq[*policy.Access] {
+	return func(yield func(*policy.Access) bool) {
+		for i := range w.Ports {
+			if !yield(&w.Ports[i].Access) {
+				return
+			}
+		}
+	}
+}

@@ -23,6 +23,7 @@ const (
 	managerFilter       = "envoy.filters.network.http_connection_manager"
 	routerFilter        = "envoy.filters.http.router"
 	earlyHeaderMutation = "envoy.http.early_header_mutation.header_mutation"
+	internalToken       = "txn-token"
 )
 
 // side is where requests come from. It decides what of a request is believed.
@@ -52,7 +53,7 @@ func withoutPrefix(prefix string) *mutationv3.HeaderMutation {
 // route would run after ext_authz and take our own headers.
 func (s *manners) mutations() []*mutationv3.HeaderMutation {
 	names := []string{
-		"x-credence-", "x-envoy-", "txn-token", "proxy-authorization",
+		"x-credence-", "x-envoy-", internalToken, "proxy-authorization",
 		// A framework that honours one of these would run another method, or another path, than the one that was judged.
 		"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
 	}
@@ -68,6 +69,10 @@ func (s *manners) mutations() []*mutationv3.HeaderMutation {
 	}
 	var ms []*mutationv3.HeaderMutation
 	for _, n := range names {
+		// Services of a mesh with internal tokens pass them on, and the sidecar that receives one judges it. Nobody else can have one.
+		if n == internalToken && s.internalTokens && s.side != fromOutside {
+			continue
+		}
 		if strings.HasSuffix(n, "-") {
 			ms = append(ms, withoutPrefix(n))
 			continue
@@ -103,6 +108,7 @@ func (t *translation) httpFilter(name string, config proto.Message) *hcmv3.HttpF
 
 // manager is the network filter that serves HTTP with the route configuration of the given name.
 func (t *translation) manager(s manners, listener, routes string) *listenerv3.Filter {
+	s.internalTokens = t.set.Mesh.InternalTokens != nil
 	m := &hcmv3.HttpConnectionManager{
 		StatPrefix: listener,
 		CodecType:  hcmv3.HttpConnectionManager_AUTO,
@@ -111,7 +117,7 @@ func (t *translation) manager(s manners, listener, routes string) *listenerv3.Fi
 		}},
 		HttpFilters: t.httpFilters(s.side, routes),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{
-			Name: earlyHeaderMutation, TypedConfig: t.pack(&earlyv3.HeaderMutation{Mutations: s.mutations()}),
+			Name: earlyHeaderMutation, TypedConfig: t.pack(&earlyv3.HeaderMutation{Mutations: append(s.mutations(), t.claimLookalikes(s.side)...)}),
 		}},
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout:                  durationpb.New(orDefault(s.settings.ConnectionIdle, connectionIdle)),

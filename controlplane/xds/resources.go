@@ -108,6 +108,8 @@ type translation struct {
 	self string
 	// settings of the gateway; zero for a sidecar.
 	settings policy.GatewaySettings
+	// claims are the headers that carry claims to what is behind the proxy; sorted.
+	claims []string
 
 	workloads    map[policy.Name]*policy.Workload
 	certificates map[policy.Name]bool

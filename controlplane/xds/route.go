@@ -32,6 +32,9 @@ func (t *translation) addRoutes(name string, hosts []*routev3.VirtualHost, anyPo
 
 func (t *translation) virtualHost(l *policy.Listener, vh *policy.VirtualHost) *routev3.VirtualHost {
 	out := &routev3.VirtualHost{Name: vh.Host, Domains: []string{vh.Host}, Routes: make([]*routev3.Route, 0, len(vh.Routes))}
+	for i := range vh.Documents {
+		out.Routes = append(out.Routes, t.document(&vh.Documents[i]))
+	}
 	for i := range vh.Routes {
 		r := &vh.Routes[i]
 		if p := t.preflight(r); p != nil {

@@ -34,6 +34,8 @@ type manners struct {
 	settings policy.GatewaySettings
 	// front: every peer is a trusted proxy of settings.TrustedProxies.
 	front bool
+	// internalTokens: the mesh makes some.
+	internalTokens bool
 }
 
 // behind are the manners of a sidecar's port: its own path rules, and what gateways that route to it need to reach the application.

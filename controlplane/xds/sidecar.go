@@ -29,7 +29,7 @@ func (t *translation) sidecar(proxy policy.ProxyID) bool {
 		return false
 	}
 	w := &t.set.Workloads[i]
-	t.self = w.SPIFFEID
+	t.self, t.claims = w.SPIFFEID, claimHeaders(portAccess(w))
 	for j := range w.Ports {
 		if !w.Ports[j].OwnMTLS {
 			t.inbound(w, &w.Ports[j])

@@ -215,7 +215,7 @@ func (v *validation) clustersOf(where string, a *routev3.RouteAction) {
 	}
 }
 
-// check: the route names itself to Check, or is an answer that says nothing but 421.
+// check: the route names itself to Check, or is an answer that says nothing but 421, or a document for everybody.
 func (v *validation) check(where string, r *routev3.Route) {
 	per := &extauthzv3.ExtAuthzPerRoute{}
 	config := r.GetTypedPerFilterConfig()[extAuthzFilter]
@@ -228,7 +228,7 @@ func (v *validation) check(where string, r *routev3.Route) {
 		return
 	}
 	if per.GetDisabled() {
-		if r.GetDirectResponse().GetStatus() != 421 {
+		if r.GetDirectResponse().GetStatus() != 421 && !isDocument(r) {
 			v.fail("%s: Check is not asked", where)
 		}
 		return

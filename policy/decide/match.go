@@ -219,6 +219,12 @@ func ClaimText(claims map[string]any, path []string) (string, bool) {
 	return claimText(v)
 }
 
+// ClaimAt is the value at path, as decoded JSON: see User.Claims.
+func ClaimAt(claims map[string]any, path []string) (any, bool) { return claimAt(claims, path) }
+
+// ScalarText is a string as it is, a number or a boolean by its JSON text. False: v is of another type.
+func ScalarText(v any) (string, bool) { return claimText(v) }
+
 func claimAt(claims map[string]any, path []string) (any, bool) {
 	if len(path) == 0 {
 		return nil, false

@@ -91,7 +91,7 @@ func corsRows() []corsRow {
 		{name: "the origin * is no wildcard", method: "GET", path: "/named", origin: "*", status: 401, checks: 1, want: none},
 		{name: "the origin * is no wildcard with credentials", method: "GET", path: "/creds", origin: "*", status: 200, checks: 2, arrived: true, want: none},
 		{name: "a token without the scope: 403 has the headers", method: "GET", path: "/scope", origin: app, token: true, status: 403, checks: 1, want: map[string]string{
-			allowOrigin: app, "Www-Authenticate": `Bearer realm="credence", error="insufficient_scope", scope="write"`, expose: "www-authenticate",
+			allowOrigin: app, "Www-Authenticate": `Bearer realm="credence", error="insufficient_scope", scope="write", error_description="the token lacks a scope: write"`, expose: "www-authenticate",
 		}},
 		{name: "nobody can tell: 503 has the headers", method: "GET", path: "/unknown", origin: app, token: true, status: 503, checks: 1, want: map[string]string{allowOrigin: app}},
 		{name: "the last of many origins", method: "OPTIONS", path: "/many", origin: "https://x." + strings.Repeat("a-b.", 56) + "c.o63.test:8443", asked: "POST", status: 200, want: map[string]string{allowMethods: ""}},

@@ -147,15 +147,15 @@ func denials(t *testing.T, s *shop, e *testenv.Env) {
 		}, `Bearer realm="credence"`},
 		{"a bad token", func() (metadata.MD, error) { return get(c, "x.y.z") }, refusal{
 			codes.Unauthenticated, "the token is not valid here", "TOKEN_INVALID", domain, "", true,
-		}, `Bearer realm="credence", error="invalid_token"`},
+		}, `Bearer realm="credence", error="invalid_token", error_description="the token is not valid here"`},
 		{"two tokens", func() (metadata.MD, error) {
 			return get(c, e.Token(audience, "read"), "authorization", "Bearer "+e.Token(audience, "read"))
 		}, refusal{
 			codes.InvalidArgument, "send exactly one credential, as one Authorization header: Bearer TOKEN", "CREDENTIALS_AMBIGUOUS", domain, "", true,
-		}, `Bearer realm="credence", error="invalid_request"`},
+		}, `Bearer realm="credence", error="invalid_request", error_description="send exactly one credential, as one Authorization header: Bearer TOKEN"`},
 		{"without the scope", func() (metadata.MD, error) { return get(c, e.Token(audience, "other")) }, refusal{
 			codes.PermissionDenied, "the token lacks a scope: read", "INSUFFICIENT_SCOPE", domain, "read", true,
-		}, `Bearer realm="credence", error="insufficient_scope", scope="read"`},
+		}, `Bearer realm="credence", error="insufficient_scope", scope="read", error_description="the token lacks a scope: read"`},
 		{"another method of the service, with the scope of the first", func() (metadata.MD, error) {
 			stream, err := c.Chat(withToken(t, e.Token(audience, "read")))
 			if err != nil {
@@ -165,7 +165,7 @@ func denials(t *testing.T, s *shop, e *testenv.Env) {
 			return stream.Trailer(), err
 		}, refusal{
 			codes.PermissionDenied, "the token lacks a scope: chat", "INSUFFICIENT_SCOPE", domain, "chat", true,
-		}, `Bearer realm="credence", error="insufficient_scope", scope="chat"`},
+		}, `Bearer realm="credence", error="insufficient_scope", scope="chat", error_description="the token lacks a scope: chat"`},
 		{"a method that no rule of the sidecar allows", func() (metadata.MD, error) {
 			stream, err := inside.Chat(withToken(t, ""))
 			if err != nil {

@@ -150,7 +150,7 @@ func TestGRPCWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			before := s.app.calls.Load()
 			r := s.raw(t, rawCall{http1: c.http1, method: "/shop.v1.Orders/GetOrder", id: "7", content: c.content, token: c.token})
-			if r.status != c.status || r.trailer("grpc-status") != c.grpc || c.grpc == "" && r.headers.Get("content-type") != "application/json" {
+			if r.status != c.status || r.trailer("grpc-status") != c.grpc || c.grpc == "" && r.headers.Get("content-type") != "application/problem+json" {
 				t.Errorf("%d %v %q", r.status, r.headers, r.body)
 			}
 			if n := s.app.calls.Load() - before; n != 0 {
