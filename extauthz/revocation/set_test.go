@@ -16,6 +16,9 @@ func user() *decide.User {
 	return &decide.User{IssuerURL: "https://a.test", Subject: "alice", Client: "web", TokenID: "t1", IssuedAt: now}
 }
 
+// listed is what manifests with these revocations compile to.
+func listed(rs ...policy.Revocation) *policy.Set { return &policy.Set{Revocations: rs} }
+
 func TestRevokedWhereAllFieldsMatch(t *testing.T) {
 	tests := map[string]struct {
 		r    policy.Revocation
@@ -40,13 +43,13 @@ func TestRevokedWhereAllFieldsMatch(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := revocation.New()
+			s := open(t, revocation.Options{})
 			tt.r.ID = "r"
-			s.Publish([]policy.Revocation{tt.r})
+			s.Publish(listed(tt.r))
 			if got := s.Revoked(user(), now); (got == "r") != tt.want {
 				t.Errorf("Revoked = %q, want covered: %v", got, tt.want)
 			}
-			s.Publish(nil)
+			s.Publish(listed())
 			if got := s.Revoked(user(), now); got != "" {
 				t.Errorf("Revoked = %q after it has left the list", got)
 			}
@@ -55,21 +58,25 @@ func TestRevokedWhereAllFieldsMatch(t *testing.T) {
 }
 
 func TestCredentialWithoutTimeIsNotSpared(t *testing.T) {
-	s, u := revocation.New(), user()
+	s, u := open(t, revocation.Options{}), user()
 	u.IssuedAt = time.Time{}
-	s.Publish([]policy.Revocation{{ID: "r", Subject: "alice", IssuedBefore: now.Add(-time.Hour)}})
+	s.Publish(listed(policy.Revocation{ID: "r", Subject: "alice", IssuedBefore: now.Add(-time.Hour)}))
 	if s.Revoked(u, now) == "" {
 		t.Error("a credential without a time of issue was spared")
 	}
 }
 
-func TestRevokedAllocatesNothingAmong100000(t *testing.T) {
-	list := make([]policy.Revocation, 100_000)
+func many(n int) []policy.Revocation {
+	list := make([]policy.Revocation, n)
 	for i := range list {
 		list[i] = policy.Revocation{ID: strconv.Itoa(i), TokenID: "x" + strconv.Itoa(i)}
 	}
-	s, u := revocation.New(), user()
-	s.Publish(list)
+	return list
+}
+
+func TestRevokedAllocatesNothingAmong100000(t *testing.T) {
+	s, u := open(t, revocation.Options{}), user()
+	s.Publish(listed(many(100_000)...))
 	if n := testing.AllocsPerRun(1000, func() { s.Revoked(u, now) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -96,7 +96,7 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 	a.issuers.Apply(ctx, a.group, set)
 	a.tokens.Publish(set.Issuers)
 	a.clients.Publish(set.Credentials)
-	a.revoked.Publish(set.Revocations)
+	a.revoked.Publish(set)
 	a.authz.Publish(set, generation)
 	a.certificates.ApplyClients(set.Gateways)
 	a.certificates.Apply(set.Certificates)

@@ -118,7 +118,9 @@ func (a *authz) build() (err error) {
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	a.clients = clientcert.New(clientcert.Options{})
-	a.revoked = revocation.New()
+	if a.revoked, err = openRevocations(context.Background(), a.log, a.metrics); err != nil {
+		return err
+	}
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}

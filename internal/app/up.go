@@ -151,6 +151,9 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	if a.source, err = a.newSource(); err != nil {
 		return err
 	}
+	if a.revoked, err = openRevocations(ctx, a.log, a.metrics); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(a.state.file("log"), 0o711); err != nil { //nolint:gosec // proxies of other users open their own log in it
 		return err
 	}
@@ -178,7 +181,6 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	a.clients = clientcert.New(clientcert.Options{})
-	a.revoked = revocation.New()
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
