@@ -7,10 +7,12 @@ import (
 	"os"
 	"time"
 
+	"github.com/credence-mesh/credence/extauthz/introspect"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/sds"
 	"github.com/credence-mesh/credence/internal/admin"
+	"github.com/credence-mesh/credence/policy"
 )
 
 // What the tests of this package see of its parts.
@@ -80,6 +82,14 @@ type KeyHealth struct{ h *keyHealth }
 
 // NewKeyHealth makes one of keys.
 func NewKeyHealth(keys *jwks.Keys) KeyHealth { return KeyHealth{&keyHealth{keys: keys}} }
+
+// NewIssuerHealth makes one of keys and of issuers that are asked.
+func NewIssuerHealth(keys *jwks.Keys, opaque *introspect.Verifier) KeyHealth {
+	return KeyHealth{&keyHealth{keys: keys, opaque: opaque}}
+}
+
+// Issuers are what Status tells of the issuers of set.
+func (k KeyHealth) Issuers(set *policy.Set) []admin.Issuer { return issuerStatus(set, k.h) }
 
 // NotReady is keyHealth.notReady.
 func (k KeyHealth) NotReady(others []string) []string { return k.h.notReady(others) }

@@ -131,7 +131,11 @@ func issuerRow(now time.Time, i admin.Issuer) []string {
 	if iss == "" {
 		iss = i.Introspection
 	}
-	return []string{i.Name, iss, strconv.Itoa(i.Keys), read, next, until, i.Error}
+	keys := strconv.Itoa(i.Keys)
+	if i.Introspection != "" && i.Keys == 0 {
+		keys = "asked" // its tokens are opaque
+	}
+	return []string{i.Name, iss, keys, read, next, until, i.Error}
 }
 
 // section prints a blank line and a table; an empty one is left out.
