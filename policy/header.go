@@ -19,10 +19,11 @@ func ReservedHeader(name string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(strings.Map(func(r rune) rune {
+	plain := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
-	}, name), "x-credence-")
+	}, name)
+	return plain == "txn-token" || strings.HasPrefix(plain, "x-credence-")
 }

@@ -11,6 +11,7 @@ func TestReservedHeader(t *testing.T) {
 		"": true, "host": true, "Host": true, ":path": true, "x-credence-subject": true, "X-Credence-": true, "x_credence_subject": true,
 		"X.Credence-Peer": true, "Content-Length": true, "transfer-encoding": true, "connection": true, "Upgrade": true, "te": true, "trailer": true,
 		"keep-alive": true, "proxy-connection": true, "http2-settings": true,
+		"txn-token": true, "Txn_Token": true, "txn.token": true, "txn-tokens": false,
 		"x-credence": false, "x-credential": false, "my-x-credence-subject": false, "authorization": false, "content-type": false, "x-forwarded-host": false,
 	} {
 		if got := policy.ReservedHeader(name); got != want {

@@ -219,8 +219,12 @@ func (k *Keys) publish(keys []key) error {
 }
 
 // JWKS is the public halves as a JWK Set (RFC 7517 §5, RFC 8037 §2): those that sign, will sign, and have signed what may still be on its way.
-// It must not be changed.
-func (k *Keys) JWKS() []byte { return k.state.Load().document }
+// It must not be changed. A copy may be used for as long as keep: a key that is published meanwhile does not sign before.
+func (k *Keys) JWKS() (document []byte, keep time.Duration) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	return k.state.Load().document, min(time.Minute, k.lead()/2)
+}
 
 // signer is the newest key whose time has come.
 func (k *Keys) signer(now time.Time) (*signer, error) {

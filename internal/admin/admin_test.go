@@ -51,7 +51,7 @@ func TestReadyzSaysWhyNot(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "credence_test", Help: "a gauge"})
 	metrics.MustRegister(up)
-	h := admin.Probes(func() []string { return why }, metrics)
+	h := admin.Probes(func() []string { return why }, metrics, func() ([]byte, time.Duration) { return []byte(`{"keys":[]}`), time.Minute })
 
 	why = []string{"proxy gateway/default/edge has not taken its configuration yet", "issuer http://127.0.0.1:1: it is taken"}
 	if code, body := get(t, h, "GET", "/readyz"); code != http.StatusServiceUnavailable || body != strings.Join(why, "\n")+"\n" {

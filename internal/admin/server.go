@@ -17,8 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Probes serves /healthz (the process lives), /readyz (503 with the reasons, a line each, while anything is missing) and /metrics.
-func Probes(notReady func() []string, metrics prometheus.Gatherer) http.Handler {
+// KeysPath is where services find the keys of internal tokens.
+const KeysPath = "/.well-known/jwks.json"
+
+// Probes serves /healthz (the process lives), /readyz (503 with the reasons, a line each, while anything is missing), /metrics, and at KeysPath
+// the JWK Set that keys returns and how long it may be kept (RFC 7517 §8.5); nil: none.
+func Probes(notReady func() []string, metrics prometheus.Gatherer, keys func() ([]byte, time.Duration)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -28,6 +32,14 @@ func Probes(notReady func() []string, metrics prometheus.Gatherer) http.Handler 
 		}
 		text(w, http.StatusOK, "ready")
 	})
+	if keys != nil {
+		mux.HandleFunc("GET "+KeysPath, func(w http.ResponseWriter, _ *http.Request) {
+			document, keep := keys()
+			w.Header().Set("Content-Type", "application/jwk-set+json")
+			w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", keep/time.Second))
+			_, _ = w.Write(document) // the client is gone, then
+		})
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
 }

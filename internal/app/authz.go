@@ -210,7 +210,7 @@ func (a *authz) serve(ctx context.Context) error {
 	if err := a.serveChecks(ctx, g); err != nil {
 		return errors.Join(err, probes.Close(), api.Close())
 	}
-	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics)) })
+	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, nil)) })
 	g.Go(func() error {
 		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.server)}))
 	})

@@ -24,6 +24,9 @@ type Endpoints struct {
 	AdminSocket string `json:"adminSocket"`
 	// WorkloadAPI is the value for SPIFFE_ENDPOINT_SOCKET.
 	WorkloadAPI string `json:"workloadAPI"`
+	// InternalTokenKeys is the URL of the JWK Set of internal tokens, InternalTokenIssuer their iss; empty: the mesh makes none.
+	InternalTokenKeys   string `json:"internalTokenKeys,omitempty"`
+	InternalTokenIssuer string `json:"internalTokenIssuer,omitempty"`
 	// Issuer is the URL of the development issuer; empty: none runs.
 	Issuer string `json:"issuer,omitempty"`
 	// Checks are the addresses of `credence authz`: the path of a unix socket, "ip:port".

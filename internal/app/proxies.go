@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/credence-mesh/credence/controlplane/xds"
+	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/internal/envoy"
 	"github.com/credence-mesh/credence/policy"
 )
@@ -144,6 +145,9 @@ func (a *app) endpointsOf(set *policy.Set) Endpoints {
 		Format: 1, PID: os.Getpid(), TrustDomain: set.Mesh.TrustDomain, Admin: a.adminAddress, AdminSocket: a.run.adminSocket(),
 		WorkloadAPI: "unix://" + a.run.workloadSocket(), Issuer: a.issuers.first(),
 		Gateways: map[string]GatewayEndpoint{}, Workloads: map[string]WorkloadEndpoint{},
+	}
+	if t := set.Mesh.InternalTokens; t != nil {
+		e.InternalTokenKeys, e.InternalTokenIssuer = "http://"+a.adminAddress+admin.KeysPath, t.Issuer
 	}
 	for _, g := range set.Gateways {
 		id := policy.GatewayID(g.Name)

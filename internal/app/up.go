@@ -23,6 +23,7 @@ import (
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/extauthz/revocation"
+	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -82,6 +83,9 @@ type app struct {
 	tokens       *bearers
 	clients      *clientcert.Verifier
 	revoked      *revocation.Set
+	tokenKeys    *txntoken.Keys
+	minter       *txntoken.Minter
+	internal     extauthz.Verifier // of the Set that is in force; touched by apply alone
 	authz        *extauthz.Server
 	plane        *controlplane.Plane
 	supervisor   *envoy.Supervisor
@@ -180,6 +184,10 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
+	if a.tokenKeys, err = txntoken.OpenKeys(txntoken.KeysOptions{Dir: a.state.path, Log: a.log}); err != nil {
+		return err
+	}
+	a.minter = txntoken.NewMinter(txntoken.MinterOptions{Keys: a.tokenKeys})
 	a.clients = clientcert.New(clientcert.Options{})
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
@@ -191,8 +199,8 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	}
 	if a.authz, err = extauthz.New(extauthz.Options{
 		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot()}
-		}, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot(), Internal: a.internal}
+		}, Minter: a.minter, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
 	}
@@ -247,7 +255,7 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, probes.Close())
 	}
-	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics)) })
+	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, a.tokenKeys.JWKS)) })
 	g.Go(func() error {
 		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.authz)}))
 	})
@@ -263,6 +271,7 @@ func (a *app) serve(ctx context.Context) error {
 	})
 	g.Go(func() error { return a.certificates.Run(ctx) })
 	g.Go(func() error { return a.keys.Run(ctx) })
+	g.Go(func() error { return a.tokenKeys.Run(ctx) })
 	g.Go(func() error {
 		return a.source.Run(ctx, func(s dir.Snapshot) { a.apply(ctx, s, proxiesEnded) })
 	})

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -61,6 +62,12 @@ func (c *compiler) meshValues() policy.Mesh {
 	}
 	if spec.SVID != nil {
 		m.SVIDTTL = durationOr(spec.SVID.TTL, m.SVIDTTL)
+	}
+	if t := spec.InternalTokens; t != nil {
+		m.InternalTokens = &policy.InternalTokens{
+			Issuer: cmp.Or(t.Issuer, "https://credence."+m.TrustDomain), TTL: durationOr(t.TTL, v1alpha1.DefaultInternalTokenTTL),
+			Cached: t.Mode == v1alpha1.ModeCached, RotateEvery: durationOr(t.RotateEvery, v1alpha1.DefaultRotateEvery),
+		}
 	}
 	return m
 }

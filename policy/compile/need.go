@@ -1,0 +1,109 @@
+package compile
+
+import (
+	"slices"
+
+	"github.com/credence-mesh/credence/policy"
+)
+
+// useNeeds says what internal tokens of every route and port may carry: what the rules of the route itself and of the workloads behind it
+// ask for, beside what policies name. All Access values are complete. A token that goes further than the next workload carries what its
+// policies name: nobody knows where a service calls.
+func (c *compiler) useNeeds() {
+	if c.set.Mesh.InternalTokens == nil {
+		return
+	}
+	rules := make(map[policy.Name][]policy.Rule, len(c.set.Policies))
+	for i := range c.set.Policies {
+		rules[c.set.Policies[i].Name] = c.set.Policies[i].Rules
+	}
+	ports := map[portKey]*policy.Access{}
+	for i := range c.set.Workloads {
+		w := &c.set.Workloads[i]
+		for j := range w.Ports {
+			ports[portKey{w.Name, w.Ports[j].Port}] = &w.Ports[j].Access
+		}
+	}
+	// What policies name is read before it grows.
+	named := make(map[portKey]need, len(ports))
+	for k, a := range ports {
+		named[k] = needOf(a, rules)
+	}
+	for k, a := range ports {
+		carry(a, named[k])
+	}
+	c.eachRoute(func(r *policy.Route) {
+		all := needOf(&r.Access, rules)
+		for _, b := range r.Backends {
+			all = all.and(named[portKey{b.Workload, b.Port}])
+		}
+		carry(&r.Access, all)
+	})
+}
+
+type portKey struct {
+	workload policy.Name
+	port     uint16
+}
+
+// need are scopes, and claims by path.
+type need struct {
+	scopes []string
+	claims [][]string
+}
+
+func (n need) and(o need) need {
+	return need{slices.Concat(n.scopes, o.scopes), slices.Concat(n.claims, o.claims)}
+}
+
+// needOf is what rules in force ask for, and what policies name.
+func needOf(a *policy.Access, rules map[policy.Name][]policy.Rule) need {
+	var n need
+	if u := a.Upstream; u != nil {
+		n = need{slices.Clone(u.Scopes), slices.Clone(u.Claims)}
+	}
+	for _, l := range a.Levels {
+		for _, name := range l.Policies {
+			for i := range rules[name] {
+				r := &rules[name][i]
+				n.scopes = append(append(n.scopes, r.AllScopes...), r.AnyScopes...)
+				for _, claim := range r.Claims {
+					n.claims = append(n.claims, claim.Path)
+				}
+			}
+		}
+	}
+	return n
+}
+
+// carry makes n what tokens of a may carry. Routes may share an Upstream, so it is replaced.
+func carry(a *policy.Access, n need) {
+	slices.Sort(n.scopes)
+	slices.SortFunc(n.claims, slices.Compare[[]string])
+	n.scopes, n.claims = slices.Compact(n.scopes), slices.CompactFunc(n.claims, slices.Equal[[]string])
+	if len(n.scopes)+len(n.claims) == 0 {
+		return
+	}
+	up := policy.Upstream{}
+	if a.Upstream != nil {
+		up = *a.Upstream
+	}
+	up.Scopes, up.Claims = n.scopes, n.claims
+	a.Upstream = &up
+}
+
+func (c *compiler) eachRoute(do func(*policy.Route)) {
+	for i := range c.set.Gateways {
+		for j := range c.set.Gateways[i].Listeners {
+			sections := c.set.Gateways[i].Listeners[j].Sections
+			for k := range sections {
+				for h := range sections[k].VirtualHosts {
+					routes := sections[k].VirtualHosts[h].Routes
+					for r := range routes {
+						do(&routes[r])
+					}
+				}
+			}
+		}
+	}
+}
