@@ -117,7 +117,7 @@ func (s *Server) mint(ctx context.Context, st *state, a *authv3.AttributeContext
 	if c.user == nil && c.outcome.decision.ByPeer && c.peer != "" {
 		c.user, requester = peerUser(c.peer, st.trust), c.peer
 	}
-	if !st.mints || c.user == nil || c.user.Credential == policy.InternalToken {
+	if c.dry || !st.mints || c.user == nil || c.user.Credential == policy.InternalToken {
 		return
 	}
 	refuse := func(err error) { c.outcome = outcome{kind: unavailable, reason: reasonInternalToken, err: err} }
