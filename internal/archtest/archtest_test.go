@@ -20,7 +20,8 @@ type rule struct {
 
 var rules = []rule{
 	{"policy", nil, "the Set is values: everything may depend on it, it depends on nothing"},
-	{"policy/decide", []string{"policy"}, "a decision is pure: replay and tests run it without servers"},
+	{"policy/condition", nil, "the language of conditions knows what an evaluation sees and nothing else"},
+	{"policy/decide", []string{"policy", "policy/condition"}, "a decision is pure: replay and tests run it without servers"},
 	{"policy/route", []string{"policy"}, "which route a request has is pure: it is compared with Envoy, and never asks one"},
 	{"policy/compile", []string{"policy", "manifests"}, "compile turns objects into the Set and knows neither Envoy nor the network"},
 	{"manifests", []string{"manifests"}, "an object is what the operator wrote, whatever is made of it"},
@@ -36,7 +37,7 @@ var rules = []rule{
 	{"extauthz/txntoken", []string{"policy", "extauthz/txntoken", "extauthz/credential", "extauthz/jwks", "extauthz/token", "internal/durable"}, "internal tokens know nothing of Envoy; their keys are saved whole or not at all"},
 	{"extauthz/dpop", []string{"extauthz/dpop", "extauthz/credential", "extauthz/token"}, "a proof is judged by itself, and its signature by what judges those of tokens"},
 	{"extauthz/revocation", []string{"policy", "extauthz/revocation", "store"}, "what is revoked is judged by facts alone"},
-	{"store", []string{"store"}, "a store keeps bytes, whatever they are"},
+	{"store", []string{"store", "internal/durable"}, "a store keeps bytes, whatever they are"},
 	{"extauthz/jwks", []string{"policy", "extauthz/jwks", "internal/durable"}, "key sets know nothing of Envoy; the last good ones are saved whole or not at all"},
 	{"identity", []string{"identity"}, "services import it: it must not bring the product along"},
 	{"internal/golden", nil, "a test tool depends on nothing it tests"},
