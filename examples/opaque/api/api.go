@@ -9,6 +9,8 @@ import (
 // Seen is what reached it.
 type Seen struct {
 	Path string `json:"path"`
+	// User is whom the sidecar has found in the mesh's own token.
+	User string `json:"user"`
 	// Authorization is the header of that name: empty, whatever the client sent.
 	Authorization string `json:"authorization"`
 }
@@ -17,6 +19,6 @@ type Seen struct {
 func Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(Seen{r.URL.Path, r.Header.Get("authorization")}) // the client went away: nothing to do
+		_ = json.NewEncoder(w).Encode(Seen{r.URL.Path, r.Header.Get("x-credence-subject"), r.Header.Get("authorization")}) // the client went away: nothing to do
 	})
 }
