@@ -74,20 +74,20 @@ func (c *checker) references(at string, names []string) {
 
 var (
 	// keyHeader is a field name of letters, digits and "-": what proxies and servers between read in one way.
-	keyHeader = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
+	keyHeader = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`)
 	// keyQuery are the characters that no URL needs to encode (RFC 3986 §2.3).
 	keyQuery = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
 )
 
 // takenHeaders have a meaning of their own: a key in them would be read, changed or passed on by others.
 var takenHeaders = [...]string{
-	"accept", "authorization", "connection", "content-length", "content-type", "cookie", "dpop", "expect", "forwarded", "host", "keep-alive", "origin",
-	"proxy-authorization", "proxy-connection", "referer", "set-cookie", "te", "trailer", "transfer-encoding", "txn-token", "upgrade", "user-agent", "via",
-	"x-request-id",
+	"accept", "authorization", "connection", "cookie", "date", "dpop", "expect", "forwarded", "host", "http2-settings", "keep-alive", "origin",
+	"range", "referer", "set-cookie", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "txn-token", "upgrade", "user-agent", "via",
+	"x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-real-ip", "x-request-id", "x-rewrite-url",
 }
 
 // takenPrefixes begin such names.
-var takenPrefixes = [...]string{"access-control-", "sec-", "x-credence-", "x-envoy-", "x-forwarded-"}
+var takenPrefixes = [...]string{"accept-", "access-control-", "content-", "grpc-", "if-", "proxy-", "sec-", "x-credence-", "x-envoy-", "x-forwarded-"}
 
 func isTaken(header string) bool {
 	name := strings.ToLower(header)
@@ -102,7 +102,7 @@ func (c *checker) apiKeys(at string, k *PolicyAPIKeys) {
 	}
 	switch {
 	case k.Header == "":
-	case !keyHeader.MatchString(k.Header):
+	case len(k.Header) > 64 || !keyHeader.MatchString(k.Header):
 		c.fail(at+".header", "invalid-value", fmt.Sprintf("%q is not the name of a header for keys", k.Header), `letters, digits and "-", for example x-api-key`)
 	case isTaken(k.Header):
 		hint := "for example x-api-key"
