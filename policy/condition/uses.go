@@ -1,0 +1,137 @@
+package condition
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+)
+
+// Uses is what a condition looks at.
+type Uses struct {
+	// User: a field of user or token. AsksForUser: it asks by has() whether there is one.
+	User, AsksForUser bool
+	// Params are the path variables that it names; sorted.
+	Params []string
+	// Path: the path, its segments or variables.
+	Path bool
+}
+
+// NeedsUser tells whether the condition can hold for a user alone: it looks at one and does not ask first whether there is one.
+func (u Uses) NeedsUser() bool { return u.User && !u.AsksForUser }
+
+type usage struct {
+	uses     Uses
+	checked  *ast.AST
+	source   string
+	problems Problems
+}
+
+func usesOf(checked *cel.Ast) (Uses, Problems) {
+	u := &usage{checked: checked.NativeRep(), source: checked.Source().Content()}
+	ast.PreOrderVisit(u.checked.Expr(), ast.NewExprVisitor(u.visit))
+	slices.Sort(u.uses.Params)
+	u.uses.Params = slices.Compact(u.uses.Params)
+	return u.uses, u.problems
+}
+
+func (u *usage) visit(e ast.Expr) {
+	switch e.Kind() { //nolint:exhaustive // the others look at nothing by themselves
+	case ast.IdentKind:
+		if name := e.AsIdent(); name == varUser || name == varToken {
+			u.uses.User = true
+		}
+	case ast.SelectKind:
+		u.selected(e)
+	case ast.CallKind:
+		u.call(e)
+	}
+}
+
+func (u *usage) selected(e ast.Expr) {
+	s := e.AsSelect()
+	if isVariable(s.Operand(), varUser) || isVariable(s.Operand(), varToken) {
+		u.uses.AsksForUser = u.uses.AsksForUser || s.IsTestOnly()
+	}
+	if isVariable(s.Operand(), varRequest) && slices.Contains([]string{"path", "segments", "params"}, s.FieldName()) {
+		u.uses.Path = true
+	}
+	switch {
+	case isField(s.Operand(), "params"):
+		u.uses.Params = append(u.uses.Params, s.FieldName())
+	case isField(s.Operand(), "headers"):
+		u.headerName(e, s.FieldName())
+	}
+}
+
+func (u *usage) call(e ast.Expr) {
+	c := e.AsCall()
+	args := c.Args()
+	if len(args) != 2 {
+		return
+	}
+	of, key := args[0], args[1]
+	switch c.FunctionName() {
+	case operators.Index, operators.OptIndex:
+	case operators.In:
+		of, key = args[1], args[0]
+	default:
+		return
+	}
+	if key.Kind() != ast.LiteralKind {
+		return
+	}
+	name, ok := key.AsLiteral().(types.String)
+	switch {
+	case !ok:
+	case isField(of, "params"):
+		u.uses.Params = append(u.uses.Params, string(name))
+	case isField(of, "headers"):
+		u.headerName(key, string(name))
+	}
+}
+
+// headerName refuses what no header is ever called here: a condition that can't hold is a mistake.
+func (u *usage) headerName(at ast.Expr, name string) {
+	lower := strings.ToLower(name)
+	if name == lower {
+		return
+	}
+	offset := int(u.checked.SourceInfo().ComputeOffset(1, 0))
+	if r, ok := u.checked.SourceInfo().GetOffsetRange(at.ID()); ok {
+		offset = int(r.Start)
+	}
+	line, column := placeOf(u.source, offset)
+	u.problems = append(u.problems, Problem{
+		Offset: offset, Line: line, Column: column,
+		Message: fmt.Sprintf("no header is called %q: names are in lower case", name), Hint: fmt.Sprintf("write %q", lower),
+	})
+}
+
+// placeOf an offset in characters.
+func placeOf(source string, offset int) (line, column int) {
+	line, column = 1, 1
+	for i, r := range []rune(source) {
+		if i >= offset {
+			break
+		}
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+	}
+	return line, column
+}
+
+func isVariable(e ast.Expr, name string) bool {
+	return e.Kind() == ast.IdentKind && e.AsIdent() == name
+}
+
+// isField tells whether e is request.NAME.
+func isField(e ast.Expr, name string) bool {
+	return e.Kind() == ast.SelectKind && e.AsSelect().FieldName() == name && isVariable(e.AsSelect().Operand(), varRequest)
+}
