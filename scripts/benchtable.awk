@@ -38,6 +38,9 @@ END {
     row("Check, denied (scope missing): server CPU", cpuOf("scope_missing"), cpuOf("scope_missing"), "µs", 1.1 * cpuOf("cached"))
     row("Check, fresh RS256 token: server CPU less transport", cpuOf("fresh_RS256"), cpuOf("fresh_RS256") - cpuOf("empty"), "µs", 80)
     row("Check, fresh ES256 token: server CPU less transport", cpuOf("fresh_ES256"), cpuOf("fresh_ES256") - cpuOf("empty"), "µs", 130)
+    opaque = value["CheckOpaque/opaque_cached", "server-µs/op"]
+    row("Check, cached opaque token: server CPU", opaque, opaque, "µs", 25)
+    beside("Check, opaque token that is asked about: server CPU", opaque, value["CheckOpaque/opaque_cold", "server-µs/op"], value["CheckOpaque/empty", "server-µs/op"], "µs")
     row("fresh RS256 token, times the bare signature check", ns("Verify/fresh_RS256"), ratio(ns("Verify/fresh_RS256"), ns("BareSignature/RS256")), "x", 1.3)
     row("fresh ES256 token, times the bare signature check", ns("Verify/fresh_ES256"), ratio(ns("Verify/fresh_ES256"), ns("BareSignature/ES256")), "x", 1.3)
     row("forged RS256 token, times a good fresh one", ns("Verify/forged_RS256"), ratio(ns("Verify/forged_RS256"), ns("Verify/fresh_RS256")), "x", 1)
