@@ -55,9 +55,11 @@ type Sources struct {
 	Status func() Status
 	// Decision finds one of the last Checks by its id.
 	Decision func(id string) (*Decision, bool)
+	// Revocations are the ones that Checks are judged by.
+	Revocations Revocations
 }
 
-// API serves GET /v1/status and GET /v1/decisions/{id}.
+// API serves GET /v1/status, GET /v1/decisions/{id}, and revocations: GET and POST /v1/revocations, DELETE /v1/revocations/{id}.
 func API(from Sources) http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, v any) {
@@ -65,6 +67,9 @@ func API(from Sources) http.Handler {
 		_ = json.NewEncoder(w).Encode(v) // the client is gone, then
 	}
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, from.Status()) })
+	if from.Revocations != nil {
+		serveRevocations(mux, from.Revocations)
+	}
 	if from.Decision != nil {
 		mux.HandleFunc("GET /v1/decisions/{id}", func(w http.ResponseWriter, r *http.Request) {
 			d, ok := from.Decision(r.PathValue("id"))

@@ -21,7 +21,6 @@ import (
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
-	"github.com/credence-mesh/credence/extauthz/revocation"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/manifests/decode"
@@ -69,7 +68,7 @@ type authz struct {
 	keyHealth keyHealth
 	tokens    *bearers
 	clients   *clientcert.Verifier
-	revoked   *revocation.Set
+	revoked   *revocations
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
 	metrics   *prometheus.Registry
@@ -95,13 +94,13 @@ func Authz(ctx context.Context, opts AuthzOptions) (err error) {
 	}
 	a := &authz{opts: opts, state: state, log: opts.Log, metrics: prometheus.NewRegistry()}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.build(); err != nil {
+	if err := a.build(ctx); err != nil {
 		return err
 	}
 	return a.serve(ctx)
 }
 
-func (a *authz) build() (err error) {
+func (a *authz) build(ctx context.Context) (err error) {
 	if a.source, err = dir.New(dir.Options{
 		Dir: a.opts.Dir, StateDir: a.state.path, Decode: decodeFile, Restore: decode.FromCanonical, Log: a.log,
 	}); err != nil {
@@ -118,7 +117,7 @@ func (a *authz) build() (err error) {
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	a.clients = clientcert.New(clientcert.Options{})
-	if a.revoked, err = openRevocations(context.Background(), a.log, a.metrics); err != nil {
+	if a.revoked, err = openRevocations(ctx, a.state, a.log, a.metrics); err != nil {
 		return err
 	}
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
@@ -212,9 +211,11 @@ func (a *authz) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, nil)) })
 	g.Go(func() error {
-		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.server)}))
+		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.server), Revocations: a.revoked}))
 	})
 	g.Go(func() error { return a.keys.Run(ctx) })
+	g.Go(func() error { return a.revoked.Run(ctx) })
+	g.Go(func() error { return a.revoked.keep(ctx) })
 	if a.files != nil {
 		g.Go(func() error { return a.files.Run(ctx) })
 	}
@@ -315,5 +316,5 @@ func (a *authz) close() error {
 		_ = os.Remove(filepath.Dir(a.adminSocket))               // only when empty
 		_ = os.Remove(filepath.Dir(filepath.Dir(a.adminSocket))) // only when empty
 	}
-	return errors.Join(append(errs, a.state.Close())...)
+	return errors.Join(append(errs, a.revoked.close(), a.state.Close())...)
 }

@@ -121,7 +121,7 @@ func (a *authz) Status() admin.Status {
 
 // degraded lists what does not keep requests from being judged, and should be looked at.
 func (a *authz) degraded(c *current) []string {
-	out := a.keyHealth.degraded()
+	out := append(a.keyHealth.degraded(), a.revoked.degraded()...)
 	if c.refused != "" {
 		out = append(out, "the newest manifests are not in force: "+c.refused)
 	}

@@ -59,7 +59,7 @@ func (a *app) Status() admin.Status {
 		}
 		s.Workloads = append(s.Workloads, l)
 	}
-	s.Issuers, s.Degraded = issuerStatus(c.set, &a.keyHealth), a.keyHealth.degraded()
+	s.Issuers, s.Degraded = issuerStatus(c.set, &a.keyHealth), append(a.keyHealth.degraded(), a.revoked.degraded()...)
 	return s
 }
 

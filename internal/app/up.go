@@ -22,7 +22,6 @@ import (
 	"github.com/credence-mesh/credence/extauthz"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
-	"github.com/credence-mesh/credence/extauthz/revocation"
 	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/svid"
@@ -82,7 +81,7 @@ type app struct {
 	keyHealth    keyHealth
 	tokens       *bearers
 	clients      *clientcert.Verifier
-	revoked      *revocation.Set
+	revoked      *revocations
 	tokenKeys    *txntoken.Keys
 	minter       *txntoken.Minter
 	internal     extauthz.Verifier // of the Set that is in force; touched by apply alone
@@ -145,7 +144,7 @@ func open(ctx context.Context, opts Options) (*app, error) {
 		owners: map[string]envoy.User{}, reached: map[string]bool{},
 	}
 	if err := a.build(ctx, binary); err != nil {
-		return nil, errors.Join(err, state.Close())
+		return nil, errors.Join(err, a.revoked.close(), state.Close())
 	}
 	return a, nil
 }
@@ -155,7 +154,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	if a.source, err = a.newSource(); err != nil {
 		return err
 	}
-	if a.revoked, err = openRevocations(ctx, a.log, a.metrics); err != nil {
+	if a.revoked, err = openRevocations(ctx, a.state, a.log, a.metrics); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(a.state.file("log"), 0o711); err != nil { //nolint:gosec // proxies of other users open their own log in it
@@ -257,7 +256,7 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, a.tokenKeys.JWKS)) })
 	g.Go(func() error {
-		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.authz)}))
+		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.authz), Revocations: a.revoked}))
 	})
 	g.Go(func() error { return ignoreClosed(agent.Serve(a.agentSockets)) })
 	g.Go(func() error {
@@ -271,6 +270,8 @@ func (a *app) serve(ctx context.Context) error {
 	})
 	g.Go(func() error { return a.certificates.Run(ctx) })
 	g.Go(func() error { return a.keys.Run(ctx) })
+	g.Go(func() error { return a.revoked.Run(ctx) })
+	g.Go(func() error { return a.revoked.keep(ctx) })
 	g.Go(func() error { return a.tokenKeys.Run(ctx) })
 	g.Go(func() error {
 		return a.source.Run(ctx, func(s dir.Snapshot) { a.apply(ctx, s, proxiesEnded) })
@@ -295,7 +296,7 @@ func (a *app) close() error {
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, a.run.remove(), a.state.Close())
+	return errors.Join(err, a.run.remove(), a.revoked.close(), a.state.Close())
 }
 
 func ignoreClosed(err error) error {

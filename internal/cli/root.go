@@ -52,6 +52,7 @@ user, and whether they may. It reads manifests (Gateway API kinds and its own) f
   credence up -f mesh/                          # run the mesh on this machine
   credence authz -f mesh/ --socket check.sock   # only the Check server, for Envoys of another control plane
   credence status                               # what runs, which identities, which proxies refused what
+  credence revoke --subject alice --issued-before now   # end her tokens
   credence token mint --sub alice --scope orders:read --aud https://shop.localhost`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -66,7 +67,7 @@ user, and whether they may. It reads manifests (Gateway API kinds and its own) f
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, cmd.CommandPath())
 	})
-	root.AddCommand(newUp(streams), newAuthz(streams), newValidate(streams), newStatus(streams), newCheck(streams), newExplain(streams), newToken(streams), newVersion(streams))
+	root.AddCommand(newUp(streams), newAuthz(streams), newValidate(streams), newStatus(streams), newCheck(streams), newExplain(streams), newRevoke(streams), newToken(streams), newVersion(streams))
 	for _, c := range root.Commands() {
 		if !c.HasSubCommands() && c.Args == nil {
 			c.Args = exactly(c)
