@@ -83,12 +83,17 @@ type proven struct {
 	issuer *keyIssuer
 }
 
+// token is bound to cnf; nil: to nothing.
 func (p proven) token(t *testing.T, cnf map[string]any) string {
 	t.Helper()
 	now := time.Now().Unix()
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
-		"iss": p.issuer.server.URL, "aud": audience, "sub": "alice", "client_id": "cli", "jti": rand.Text(), "scope": "read", "iat": now, "exp": now + 3600, "cnf": cnf,
-	})
+	claims := jwt.MapClaims{
+		"iss": p.issuer.server.URL, "aud": audience, "sub": "alice", "client_id": "cli", "jti": rand.Text(), "scope": "read", "iat": now, "exp": now + 3600,
+	}
+	if cnf != nil {
+		claims["cnf"] = cnf
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, claims)
 	token.Header["typ"], token.Header["kid"] = "at+jwt", "one"
 	raw, err := token.SignedString(p.issuer.keys["one"])
 	if err != nil {
@@ -161,6 +166,12 @@ func (k dpopKey) proof(t *testing.T, method, url, token, nonce string) string {
 
 func startProven(t *testing.T, required bool) (proven, clientCA) {
 	t.Helper()
+	return startProvenWith(t, required, func(string, *site, map[string]string) {})
+}
+
+// startProvenWith lets a test change the manifests; it is given the file of the CA.
+func startProvenWith(t *testing.T, required bool, change func(caFile string, s *site, m map[string]string)) (proven, clientCA) {
+	t.Helper()
 	ca := newClientCA(t)
 	file := filepath.Join(t.TempDir(), "clients.pem")
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), 0o600); err != nil {
@@ -190,6 +201,7 @@ spec: {selfSigned: {hosts: [a.test]}}
 `, s.front, file, required)
 	// The workload behind reads no token: bound tokens are for the gateway.
 	m["lobby.yaml"] = strings.Replace(m["lobby.yaml"], "  authentication: {issuers: [dev]}\n", "", 1)
+	change(file, s, m)
 	testenv.Start(t, testenv.Options{Manifests: m})
 	return proven{s, i}, ca
 }
