@@ -74,14 +74,14 @@ func upstream(c *check, room *allowedRoom) bool {
 	return true
 }
 
-// removed tells whether the service must not see the credential that was presented. An internal token is the mesh's own; a bearer token stays
-// where nothing takes its place: the workload's own proxy reads it.
+// removed tells whether the service must not see the credential that was presented. An internal token is the mesh's own; what is in
+// Authorization stays where the workload's own proxy reads it, which removes it then.
 func removed(c *check, up *policy.Upstream) bool {
 	switch c.presented.kind {
 	case policy.NoCredential, policy.InternalToken, policy.PeerIdentity:
 		return false
 	case policy.BearerToken:
-		return c.internal != "" && (up == nil || !up.Forward)
+		return up == nil || !up.Forward && !up.Relay
 	case policy.Basic, policy.APIKey, policy.ClientCertificate:
 	}
 	return up == nil || !up.Forward

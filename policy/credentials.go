@@ -189,6 +189,8 @@ type InternalTokens struct {
 type Upstream struct {
 	// Forward passes the external credential on. Otherwise it is removed.
 	Forward bool `json:"forward,omitempty"`
+	// Relay passes bearer tokens on, to a workload whose own proxy reads them: that one removes them before the service.
+	Relay bool `json:"relay,omitempty"`
 	// Headers, Query and Metadata carry claims; sorted by Name.
 	Headers  []ClaimOutput `json:"headers,omitempty"`
 	Query    []ClaimOutput `json:"query,omitempty"`

@@ -8,20 +8,19 @@ import (
 
 // useNeeds says what internal tokens of every route and port may carry: what the rules of the route itself and of the workloads behind it
 // ask for, beside what policies name. All Access values are complete. A token that goes further than the next workload carries what its
-// policies name: nobody knows where a service calls.
+// policies name: nobody knows where a service calls. And it says which routes lead to proxies that read bearer tokens themselves.
 func (c *compiler) useNeeds() {
-	if c.set.Mesh.InternalTokens == nil {
-		return
-	}
 	rules := make(map[policy.Name][]policy.Rule, len(c.set.Policies))
 	for i := range c.set.Policies {
 		rules[c.set.Policies[i].Name] = c.set.Policies[i].Rules
 	}
-	ports := map[portKey]*policy.Access{}
+	mints := c.set.Mesh.InternalTokens != nil
+	ports, reads := map[portKey]*policy.Access{}, map[portKey]bool{}
 	for i := range c.set.Workloads {
 		w := &c.set.Workloads[i]
 		for j := range w.Ports {
-			ports[portKey{w.Name, w.Ports[j].Port}] = &w.Ports[j].Access
+			k := portKey{w.Name, w.Ports[j].Port}
+			ports[k], reads[k] = &w.Ports[j].Access, c.readsBearer(&w.Ports[j].Access)
 		}
 	}
 	// What policies name is read before it grows.
@@ -29,10 +28,20 @@ func (c *compiler) useNeeds() {
 	for k, a := range ports {
 		named[k] = needOf(a, rules)
 	}
-	for k, a := range ports {
-		carry(a, named[k])
+	if mints {
+		for k, a := range ports {
+			carry(a, named[k])
+		}
 	}
 	c.eachRoute(func(r *policy.Route) {
+		if slices.ContainsFunc(r.Backends, func(b policy.Backend) bool { return reads[portKey{b.Workload, b.Port}] }) {
+			up := own(r.Access.Upstream)
+			up.Relay = true
+			r.Access.Upstream = up
+		}
+		if !mints {
+			return
+		}
 		all := needOf(&r.Access, rules)
 		for _, b := range r.Backends {
 			all = all.and(named[portKey{b.Workload, b.Port}])
@@ -84,12 +93,36 @@ func carry(a *policy.Access, n need) {
 	if len(n.scopes)+len(n.claims) == 0 {
 		return
 	}
-	up := policy.Upstream{}
-	if a.Upstream != nil {
-		up = *a.Upstream
-	}
+	up := own(a.Upstream)
 	up.Scopes, up.Claims = n.scopes, n.claims
-	a.Upstream = &up
+	a.Upstream = up
+}
+
+// own is a copy that may be changed.
+func own(u *policy.Upstream) *policy.Upstream {
+	if u == nil {
+		return &policy.Upstream{}
+	}
+	up := *u
+	return &up
+}
+
+// readsBearer tells whether a policy of a accepts bearer tokens and none the internal tokens that would come along: both were two credentials.
+func (c *compiler) readsBearer(a *policy.Access) bool {
+	bearer := false
+	for _, l := range a.Levels {
+		for _, n := range l.Policies {
+			for i := range c.set.Policies {
+				if p := &c.set.Policies[i]; p.Name == n {
+					if p.InternalTokens {
+						return false
+					}
+					bearer = bearer || len(p.Issuers) > 0 || slices.ContainsFunc(p.APIKeys, func(k policy.APIKeyUse) bool { return k.Bearer })
+				}
+			}
+		}
+	}
+	return bearer
 }
 
 func (c *compiler) eachRoute(do func(*policy.Route)) {
