@@ -108,8 +108,10 @@ func (c *compiler) resource(p *authPolicy) string {
 		return link
 	}
 	m := metadata{Resource: in.Identifier, Scopes: slices.Clone(in.Scopes), BearerMethods: []string{"header"}, Name: in.Name}
-	for _, n := range c.attached.issuers[p.name] {
-		m.AuthorizationServers = append(m.AuthorizationServers, c.issuerURLs[n]...)
+	for i := range c.set.Issuers {
+		if slices.Contains(c.attached.issuers[p.name], c.set.Issuers[i].Name) {
+			m.AuthorizationServers = append(m.AuthorizationServers, c.set.Issuers[i].Issuers...)
+		}
 	}
 	if len(m.Scopes) == 0 {
 		for _, r := range p.rules {
