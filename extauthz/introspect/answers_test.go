@@ -266,6 +266,23 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
+func TestAssume(t *testing.T) {
+	b := newBench(t, withIssuer)
+	u, err := b.Snapshot().Assume(opaque, []byte(`{"client_id":"job","scope":"read"}`))
+	if err != nil || u.Subject != "job" || !u.Service || u.IssuerURL != iss || len(u.Scopes) != 1 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	for _, bad := range []string{"", "[]", `{"sub":"a","sub":"b"}`, `{"sub":7}`, `{}`} {
+		u, err := b.Snapshot().Assume(opaque, []byte(bad))
+		if u != nil || !errors.Is(err, credential.ErrInvalid) {
+			t.Errorf("%q: %v, %v", bad, u, err)
+		}
+	}
+	u, err = b.Snapshot().Assume(policy.Name{Name: "gone"}, []byte(`{"sub":"a"}`))
+	wantRefusal(t, u, err, credential.ErrUnavailable, token.ReasonIssuerConfig)
+	b.asked(0)
+}
+
 func TestFormOfToken(t *testing.T) {
 	b := newBench(t, nil)
 	for _, raw := range []string{"", "=", "a b", "a\nb", "a,b", "ä", "a=b", "a\x00", "a&token=b", strings.Repeat("a", 16<<10+1)} {

@@ -27,7 +27,7 @@ type Bearer struct {
 func (b Bearer) Verify(ctx context.Context, raw string, accepted []policy.Name) (*decide.User, error) {
 	opaque := 0
 	for _, name := range accepted {
-		if b.Opaque.has(name) {
+		if b.Opaque.Has(name) {
 			opaque++
 		}
 	}
@@ -40,7 +40,7 @@ func (b Bearer) Verify(ctx context.Context, raw string, accepted []policy.Name) 
 	}
 	jwts := make([]policy.Name, 0, len(accepted)-opaque)
 	for _, name := range accepted {
-		if !b.Opaque.has(name) {
+		if !b.Opaque.Has(name) {
 			jwts = append(jwts, name)
 		}
 	}

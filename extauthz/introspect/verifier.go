@@ -172,9 +172,6 @@ func (v *Verifier) Verify(ctx context.Context, raw string, accepted []policy.Nam
 	return v.Snapshot().Verify(ctx, raw, accepted)
 }
 
-// has tells whether the issuer is one with introspection.
-func (s Snapshot) has(name policy.Name) bool { return s.state.issuers[name] != nil }
-
 // Verify tells who the opaque token raw speaks for, by the one accepted issuer that has introspection; a token is shown to no two servers,
 // so several are unavailable. The User is shared and must not be changed. The error is ErrInvalid, ErrLimited or ErrUnavailable. It waits
 // for the server's answer, until ctx ends at the latest.

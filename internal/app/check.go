@@ -92,7 +92,7 @@ func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Dec
 	use, headers := c.verifiers.snapshot(), slices.Clone(q.Headers)
 	switch {
 	case q.Claims != nil:
-		user, err := c.verifiers.tokens.jwts.Snapshot().Assume(q.Issuer, q.Claims)
+		user, err := c.verifiers.tokens.assume(q.Issuer, q.Claims)
 		if err != nil {
 			return nil, fmt.Errorf("--claims: %s", credentialText(err))
 		}
