@@ -192,9 +192,18 @@ func TestEachKindHasItsVerifier(t *testing.T) {
 		proxy             policy.ProxyID
 		route, credential string
 	}{
-		{edge, "optional", "txn-token: bad"}, {own, "in-optional", "cert " + webID}, {edge, "none", "authorization: Bearer bad"}, {edge, "none", "x-key: bad"},
-		{edge, "none", "?key=bad"}, {edge, "none", "cert bad"}, {own, "in-none", "txn-token: bad"}, {edge, "optional", "authorization: Digest bad"},
-		{edge, "split", "x-key: bad"}, {edge, "optional", "?access_token=bad"}, {edge, "optional", "?KEY=bad"}, {edge, "optional", "?my.key=bad"},
+		{edge, "optional", "txn-token: bad"},
+		{own, "in-optional", "cert " + webID},
+		{edge, "none", "authorization: Bearer bad"},
+		{edge, "none", "x-key: bad"},
+		{edge, "none", "?key=bad"},
+		{edge, "none", "cert bad"},
+		{own, "in-none", "txn-token: bad"},
+		{edge, "optional", "authorization: Digest bad"},
+		{edge, "split", "x-key: bad"},
+		{edge, "optional", "?access_token=bad"},
+		{edge, "optional", "?KEY=bad"},
+		{edge, "optional", "?my.key=bad"},
 	} {
 		got = nil
 		if a := r.as(t, tt.proxy, offer(tt.route, tt.credential)); a.Code != 200 || len(got) != 0 {
@@ -268,8 +277,16 @@ func TestTwoCredentialsAreRefused(t *testing.T) {
 		}
 	}
 	for _, pair := range [][]string{
-		{"txn-token: a", "txn-token: a"}, {"txn-token: a,b"}, {"x-key: a,b"}, {"x-key: a, b"}, {"?key=a&key=a"}, {"authorization: Basic YTpi,Basic YTpi"},
-		{"authorization: Basic YTpi", "?access_token=t"}, {"x-key: k", "?access_token=t"}, {"?key=k&access_token=t"}, {"authorization: Digest a=b,Bearer t"},
+		{"txn-token: a", "txn-token: a"},
+		{"txn-token: a,b"},
+		{"x-key: a,b"},
+		{"x-key: a, b"},
+		{"?key=a&key=a"},
+		{"authorization: Basic YTpi,Basic YTpi"},
+		{"authorization: Basic YTpi", "?access_token=t"},
+		{"x-key: k", "?access_token=t"},
+		{"?key=k&access_token=t"},
+		{"authorization: Digest a=b,Bearer t"},
 	} {
 		for proxy, route := range map[policy.ProxyID]string{edge: "optional", own: "in-optional"} {
 			if strings.HasPrefix(pair[0], "txn") && proxy == edge {

@@ -132,8 +132,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("extauthz: %w", err)
 	}
-	return &Server{callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), byLookup: o.Lookup, log: o.Log, now: o.Now, metrics: m,
-		minter: o.Minter, revocations: o.Revocations, proofs: dpop.New(dpop.Options{Now: o.Now})}, nil
+	return &Server{
+		callers: o.Callers, snapshot: o.Snapshot, peers: newPeers(o.PeerID, o.Now), byLookup: o.Lookup, log: o.Log, now: o.Now, metrics: m,
+		minter: o.Minter, revocations: o.Revocations, proofs: dpop.New(dpop.Options{Now: o.Now}),
+	}, nil
 }
 
 // Register adds the Authorization service to a gRPC server that was made with ServerOptions.
