@@ -200,9 +200,10 @@ func TestUses(t *testing.T) {
 		`request.method == "GET"`:                                   {},
 		`user.subject == "a"`:                                       {User: true},
 		`token.expires > request.time`:                              {User: true},
-		`has(user.subject) && user.subject == request.params.owner`: {User: true, AsksForUser: true, Params: []string{"owner"}, Path: true},
-		`request.params["b"] == request.params.a`:                   {Params: []string{"a", "b"}, Path: true},
-		`request.segments.size() > 2`:                               {Path: true},
+		`has(user.subject) && user.subject == request.params.owner`: {User: true, AsksForUser: true, Params: []string{"owner"}, ReadsParams: true},
+		`request.params["b"] == request.params.a`:                   {Params: []string{"a", "b"}, ReadsParams: true},
+		`request.segments.size() > 2`:                               {},
+		`request.params.size() > 2`:                                 {ReadsParams: true},
 	} {
 		p, err := c.Compile(source)
 		if err != nil {

@@ -1,9 +1,10 @@
 package condition
 
 import (
-	"fmt"
+	"errors"
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ type Input struct {
 	// Segments of the canonical path, decoded; Slash: it ends with one, and has a segment.
 	Segments []string
 	Slash    bool
+	// OneReading: request.path is an error where a segment is empty or holds a slash: other readers may see another path. Segments are exact.
+	OneReading bool
 	// Params are the values of the path's variables.
 	Params map[string]string
 	// Headers are name (in lower case) and value of every line; nil: none.
@@ -52,13 +55,16 @@ const (
 	varToken   = "token"
 )
 
-// path of the request, as people write it. A segment may hold a slash where the route keeps them escaped: see Segments.
-func (in *Input) path() string {
+// path of the request, as people write it.
+func (in *Input) path() (string, error) {
+	if in.OneReading && slices.ContainsFunc(in.Segments, func(s string) bool { return s == "" || strings.ContainsAny(s, `/\`) }) {
+		return "", errors.New("the path can be read in several ways: compare request.segments")
+	}
 	path := "/" + strings.Join(in.Segments, "/")
 	if in.Slash && len(in.Segments) > 0 {
 		path += "/"
 	}
-	return path
+	return path, nil
 }
 
 func (in *Input) headers() map[string][]string {
@@ -75,7 +81,7 @@ func (in *Input) headers() map[string][]string {
 func (in *Input) query() (map[string][]string, error) {
 	out := map[string][]string{}
 	if strings.Contains(in.Query, ";") {
-		return nil, fmt.Errorf("the query holds a semicolon, which servers read in two ways")
+		return nil, errors.New("the query holds a semicolon, which servers read in two ways")
 	}
 	for pair := range strings.SplitSeq(in.Query, "&") {
 		if pair == "" {
@@ -84,11 +90,11 @@ func (in *Input) query() (map[string][]string, error) {
 		k, v, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(k)
 		if err != nil {
-			return nil, fmt.Errorf("the query is not encoded well")
+			return nil, errors.New("the query is not encoded well")
 		}
 		value, err := url.QueryUnescape(v)
 		if err != nil {
-			return nil, fmt.Errorf("the query is not encoded well")
+			return nil, errors.New("the query is not encoded well")
 		}
 		out[name] = append(out[name], value)
 	}

@@ -128,7 +128,10 @@ func requestFields() map[string]*types.FieldType {
 		"scheme": text(func(in *Input) string { return in.Scheme }),
 		"host":   text(func(in *Input) string { return in.Host }),
 		"ip":     text(func(in *Input) string { return in.IP }),
-		"path":   text((*Input).path),
+		"path": field(cel.StringType, func(in *Input) (any, bool, error) {
+			p, err := in.path()
+			return p, true, err
+		}),
 		"segments": field(stringList, func(in *Input) (any, bool, error) {
 			return append([]string{}, in.Segments...), true, nil
 		}),

@@ -17,8 +17,8 @@ type Uses struct {
 	User, AsksForUser bool
 	// Params are the path variables that it names; sorted.
 	Params []string
-	// Path: the path, its segments or variables.
-	Path bool
+	// ReadsParams: request.params at all.
+	ReadsParams bool
 }
 
 // NeedsUser tells whether the condition can hold for a user alone: it looks at one and does not ask first whether there is one.
@@ -57,9 +57,7 @@ func (u *usage) selected(e ast.Expr) {
 	if isVariable(s.Operand(), varUser) || isVariable(s.Operand(), varToken) {
 		u.uses.AsksForUser = u.uses.AsksForUser || s.IsTestOnly()
 	}
-	if isVariable(s.Operand(), varRequest) && slices.Contains([]string{"path", "segments", "params"}, s.FieldName()) {
-		u.uses.Path = true
-	}
+	u.uses.ReadsParams = u.uses.ReadsParams || isField(e, "params")
 	switch {
 	case isField(s.Operand(), "params"):
 		u.uses.Params = append(u.uses.Params, s.FieldName())

@@ -19,6 +19,8 @@ type Accepts struct {
 	// (in lower case) and query parameter.
 	BearerKeys            []policy.Name
 	HeaderKeys, QueryKeys []KeyPlace
+	// Keys are the Credentials of all three.
+	Keys []policy.Name
 	// Certificates are the Credentials of clients by their certificates.
 	Certificates []policy.Name
 	// Internal: internal tokens of this mesh.
@@ -37,7 +39,7 @@ func (a *Accepts) Authorization() bool {
 }
 
 // APIKeys tells whether API keys are accepted, wherever they are.
-func (a *Accepts) APIKeys() bool { return len(a.BearerKeys)+len(a.HeaderKeys)+len(a.QueryKeys) > 0 }
+func (a *Accepts) APIKeys() bool { return len(a.Keys) > 0 }
 
 // Any tells whether any credential of a user is read.
 func (a *Accepts) Any() bool {
@@ -51,6 +53,7 @@ func (a *Accepts) add(p *policy.Policy) {
 	a.Certificates = append(a.Certificates, p.ClientCertificates...)
 	a.Internal = a.Internal || p.InternalTokens
 	for _, u := range p.APIKeys {
+		a.Keys = append(a.Keys, u.Credentials)
 		if u.Bearer {
 			a.BearerKeys = append(a.BearerKeys, u.Credentials)
 		}
@@ -66,6 +69,7 @@ func (a *Accepts) add(p *policy.Policy) {
 // sort makes the order that is promised. realms are those of all Credentials.
 func (a *Accepts) sort(realms map[policy.Name]string) {
 	a.Issuers, a.Basic, a.Certificates = sortNames(a.Issuers), sortNames(a.Basic), sortNames(a.Certificates)
+	a.Keys = sortNames(a.Keys)
 	a.BearerKeys, a.HeaderKeys, a.QueryKeys = sortNames(a.BearerKeys), joinPlaces(a.HeaderKeys), joinPlaces(a.QueryKeys)
 	for _, n := range a.Basic {
 		if r := realms[n]; !slices.Contains(a.Realms, r) {
@@ -133,7 +137,7 @@ func (c *compiled) isKind(u *User) bool {
 func (c *compiled) matchesIdentity(f *Facts) bool {
 	switch {
 	case c.needsUser:
-		return (!c.rule.NeedsPeer || f.Peer != "") && c.matchesUser(f.User)
+		return (!c.rule.NeedsPeer || f.Peer != "") && c.matchesUser(f)
 	case f.User != nil && len(c.rule.Credentials) > 0:
 		return c.accepts(f.User) && c.isKind(f.User)
 	}

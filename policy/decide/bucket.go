@@ -46,7 +46,9 @@ type claimValues struct {
 
 // trie of path segments.
 type trie struct {
-	children    map[string]*trie
+	children map[string]*trie
+	// any is where one segment of whatever text leads.
+	any         *trie
 	exactIDs    []int32
 	prefixIDs   []int32
 	exact, tree *bucket
@@ -57,6 +59,8 @@ type key struct {
 	under bool
 	value string
 	path  []string
+	// variables of a path: see policy.PathPattern.
+	variables []string
 }
 
 // keysOf are the values along d of which a matching request has one; none: the rule does not care.
@@ -66,7 +70,7 @@ func keysOf(c *compiled, d dimension) []key {
 		return operationKeys(c, func(op *policy.Operation) []key {
 			var keys []key
 			for _, p := range op.Paths {
-				keys = append(keys, key{path: p.Segments, under: p.Prefix})
+				keys = append(keys, key{path: p.Segments, variables: p.Variables, under: p.Prefix})
 			}
 			return keys
 		})
@@ -184,7 +188,7 @@ func (s *splitter) add(k key, id int32) {
 		if s.root == nil {
 			s.root = &trie{}
 		}
-		s.root.add(k.path, k.under, id)
+		s.root.add(k, id)
 	case byClaim:
 		i := slices.IndexFunc(s.claims, func(c claimIDs) bool { return slices.Equal(c.path, k.path) })
 		if i < 0 {
@@ -231,8 +235,15 @@ func (s *splitter) divideAll(m map[string][]int32) map[string]*bucket {
 	return out
 }
 
-func (t *trie) add(path []string, prefix bool, id int32) {
-	for _, segment := range path {
+func (t *trie) add(k key, id int32) {
+	for i, segment := range k.path {
+		if i < len(k.variables) && k.variables[i] != "" {
+			if t.any == nil {
+				t.any = &trie{}
+			}
+			t = t.any
+			continue
+		}
 		next := t.children[segment]
 		if next == nil {
 			if t.children == nil {
@@ -243,7 +254,7 @@ func (t *trie) add(path []string, prefix bool, id int32) {
 		}
 		t = next
 	}
-	if prefix {
+	if k.under {
 		t.prefixIDs = appendOnce(t.prefixIDs, id)
 	} else {
 		t.exactIDs = appendOnce(t.exactIDs, id)
@@ -259,4 +270,5 @@ func (t *trie) divide(rules []compiled) {
 	for _, child := range t.children {
 		child.divide(rules)
 	}
+	t.any.divide(rules)
 }

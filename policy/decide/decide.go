@@ -1,5 +1,7 @@
 package decide
 
+import "strings"
+
 // Decide answers for one request. Deny rules of all levels come first, then every level, from the outermost, must have an allow rule that
 // matches. Audit rules are reported and decide nothing. f is only read. An allow does not allocate unless audit rules match.
 func (r *Route) Decide(f *Facts) Decision {
@@ -95,14 +97,31 @@ func (l *level) explain(f *Facts) Decision {
 		s = search{f: f, rules: l.rules, limit: byMethod, see: seePeer, left: explained}
 		s.visit(l.allow)
 	}
+	if s.best.rule == nil && l.readsHeaders {
+		s = search{f: f, rules: l.rules, limit: byMethod, see: seeHeaders, left: explained}
+		s.visit(l.allow)
+	}
 	if s.best.rule == nil {
 		return deny(NoRuleMatches, l.kind, nil)
 	}
 	d := deny(s.best.reason, l.kind, s.best.rule)
-	if s.best.reason == InsufficientScope {
-		d.MissingScopes = s.best.rule.missingScopes(f.User)
-	}
+	d.lack(&s.best, f)
 	return d
+}
+
+// lack says what the user lacks for the nearest rule.
+func (d *Decision) lack(near *candidate, f *Facts) {
+	r := near.rule.rule
+	switch near.reason { //nolint:exhaustive // the others lack nothing that can be listed
+	case InsufficientScope:
+		d.MissingScopes = near.rule.missingScopes(f.User)
+	case RolesMissing:
+		d.Detail = "roles: " + strings.Join(missingNames(f.User.Roles, r.AllRoles, r.AnyRoles), " ")
+	case GroupsMissing:
+		d.Detail = "groups: " + strings.Join(missingNames(f.User.Groups, r.AllGroups, r.AnyGroups), " ")
+	case InsufficientAuthentication:
+		d.ACR, d.MaxAge = r.ACR, r.MaxAge
+	}
 }
 
 func (r *Route) audit(f *Facts) []AuditHit {

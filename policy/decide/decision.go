@@ -1,6 +1,10 @@
 package decide
 
-import "github.com/credence-mesh/credence/policy"
+import (
+	"time"
+
+	"github.com/credence-mesh/credence/policy"
+)
 
 // Reason says in one stable word why a Decision is what it is. The zero value is Undecided.
 type Reason int
@@ -37,6 +41,16 @@ const (
 	CredentialsMissing
 	// CredentialNotAccepted: the user came with a kind of credential that the level, or the nearest rule of it, does not accept.
 	CredentialNotAccepted
+	// RolesMissing: the user's scopes and claims hold, and the roles do not; Detail names what is missing.
+	RolesMissing
+	// GroupsMissing: the same of groups.
+	GroupsMissing
+	// InsufficientAuthentication: all but the strength or the time of the sign-in holds (RFC 9470); ACR and MaxAge say what is wanted.
+	InsufficientAuthentication
+	// ConditionFalse: all but the condition holds.
+	ConditionFalse
+	// HeadersMismatch: a rule would be for this operation if the request had other headers.
+	HeadersMismatch
 )
 
 // String is the code that logs, metrics and clients see. Codes never change their meaning.
@@ -72,6 +86,16 @@ func (r Reason) String() string {
 		return "credentials_missing"
 	case CredentialNotAccepted:
 		return "credential_not_accepted"
+	case RolesMissing:
+		return "roles_missing"
+	case GroupsMissing:
+		return "groups_missing"
+	case InsufficientAuthentication:
+		return "insufficient_user_authentication"
+	case ConditionFalse:
+		return "condition_false"
+	case HeadersMismatch:
+		return "headers_mismatch"
 	}
 	return "undecided"
 }
@@ -96,12 +120,12 @@ func (r Reason) Class() Class {
 	switch r {
 	case Allowed:
 		return Permitted
-	case TokenMissing, IssuerNotAccepted, CredentialNotAccepted:
+	case TokenMissing, IssuerNotAccepted, CredentialNotAccepted, InsufficientAuthentication:
 		return Unauthorized
 	case IssuerMissing, CredentialsMissing:
 		return Unavailable
 	case Undecided, NoPolicy, TargetDenied, DeniedByRule, InsufficientScope, ClaimsMismatch, PeerNotAllowed, NoRuleMatches,
-		PrincipalNotAllowed:
+		PrincipalNotAllowed, RolesMissing, GroupsMissing, ConditionFalse, HeadersMismatch:
 		return Forbidden
 	}
 	return Forbidden
@@ -119,6 +143,9 @@ type Decision struct {
 	Rule   string
 	// MissingScopes with InsufficientScope: what the nearest rule needs and the user lacks, sorted; of its anyOf the first.
 	MissingScopes []string
+	// ACR and MaxAge with InsufficientAuthentication: what the nearest rule wants, the preferred context first; empty and 0: not that.
+	ACR    []string
+	MaxAge time.Duration
 	// Detail is text for operators, not for clients: the Set's words for TargetDenied, the issuer for IssuerMissing, the Credentials for CredentialsMissing.
 	Detail string
 	// ByPeer: the rule that allows asks for a calling workload and no user: who it is stands for the user.

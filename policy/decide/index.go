@@ -19,6 +19,8 @@ type Index struct {
 	common map[policy.ProxyID][]policy.Name
 	// realms of the Credentials.
 	realms map[policy.Name]string
+	// conditions of all rules.
+	conditions conditions
 }
 
 // level is one policy.Level with its rules divided by what they do.
@@ -60,6 +62,8 @@ func NewIndex(set *policy.Set) *Index {
 		policies: make(map[policy.Name]*policy.Policy, len(set.Policies)),
 		common:   map[policy.ProxyID][]policy.Name{},
 		realms:   make(map[policy.Name]string, len(set.Credentials)),
+
+		conditions: conditionsOf(set),
 	}
 	for i := range set.Credentials {
 		ix.realms[set.Credentials[i].Name] = set.Credentials[i].Realm
@@ -165,7 +169,7 @@ func (ix *Index) newLevel(l policy.Level) *level {
 			lv.missing = p
 		}
 		for j := range p.Rules {
-			c := compileRule(p, &p.Rules[j])
+			c := compileRule(p, &p.Rules[j], ix.conditions)
 			if !c.possible() {
 				continue
 			}

@@ -118,7 +118,7 @@ func TestAccepts(t *testing.T) {
 	r, _ := decide.NewIndex(set).Route("id")
 	want := &decide.Accepts{
 		Issuers: []policy.Name{name("a"), name("b"), name("z")}, Basic: []policy.Name{name("people"), name("staff")}, Realms: []string{"people"},
-		BearerKeys: []policy.Name{name("k1")},
+		BearerKeys: []policy.Name{name("k1")}, Keys: []policy.Name{name("k1"), name("k2"), name("k3")},
 		HeaderKeys: []decide.KeyPlace{{Name: "x-key", Credentials: []policy.Name{name("k1"), name("k2")}}, {Name: "x-other", Credentials: []policy.Name{name("k3")}}},
 		QueryKeys:  []decide.KeyPlace{{Name: "key", Credentials: []policy.Name{name("k1")}}}, Certificates: []policy.Name{name("c")}, Internal: true,
 	}

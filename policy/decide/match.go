@@ -5,33 +5,40 @@ import (
 	"strings"
 
 	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/condition"
 )
 
 // compiled is one rule with the policy that it stands in.
 type compiled struct {
 	policy *policy.Policy
 	rule   *policy.Rule
-	// needsUser is Rule.NeedsUser; scopes, claims and a principal need one whatever the Set says.
+	// needsUser is Rule.NeedsUser; scopes, claims and everything else that is about a user need one whatever the Set says.
 	needsUser bool
+	// condition of the rule; nil: it has none, or one that can't be told.
+	condition *condition.Program
 }
 
-func compileRule(p *policy.Policy, r *policy.Rule) compiled {
-	return compiled{
-		policy: p, rule: r,
-		needsUser: r.NeedsUser || len(r.AllScopes) > 0 || len(r.AnyScopes) > 0 || len(r.Claims) > 0 ||
-			r.Principal != policy.AnyPrincipal,
+func compileRule(p *policy.Policy, r *policy.Rule, programs conditions) compiled {
+	c := compiled{
+		policy: p, rule: r, condition: programs[r.Condition],
+		needsUser: r.NeedsUser || len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims)+len(r.AllRoles)+len(r.AnyRoles)+len(r.AllGroups)+
+			len(r.AnyGroups)+len(r.ACR) > 0 || r.MaxAge > 0 || r.Principal != policy.AnyPrincipal,
 	}
+	c.needsUser = c.needsUser || c.condition != nil && c.condition.Uses().NeedsUser()
+	return c
 }
 
 // possible is false for a rule that needs a user in a policy that accepts none.
 func (c *compiled) possible() bool { return !c.needsUser || c.policy.ReadsUser() }
 
 func (c *compiled) matches(f *Facts) bool {
-	return c.matchesPeer(f.Peer) && c.matchesOperation(f) && c.matchesIdentity(f)
+	return c.matchesPeer(f.Peer) && c.matchesOperation(f) && c.matchesIdentity(f) && c.holds(f)
 }
 
-func (c *compiled) matchesUser(u *User) bool {
-	return c.accepts(u) && c.isKind(u) && c.isPrincipal(u) && c.hasScopes(u) && c.hasClaims(u)
+func (c *compiled) matchesUser(f *Facts) bool {
+	u := f.User
+	return c.accepts(u) && c.isKind(u) && c.isPrincipal(u) && c.hasScopes(u) && c.hasClaims(u) && c.hasRoles(u) && c.hasGroups(u) &&
+		c.signedIn(f)
 }
 
 // isPrincipal tells whether the token speaks for whom the rule asks. A kind that this version does not know is nobody's.
@@ -71,18 +78,30 @@ func (c *compiled) matchesOperation(f *Facts) bool {
 		return true
 	}
 	for i := range c.rule.To {
-		if matchesOperation(&c.rule.To[i], f) {
+		if op := &c.rule.To[i]; c.matchesMessage(op, f) && matchesPaths(op.Paths, f) {
 			return true
 		}
 	}
 	return false
 }
 
-func matchesOperation(op *policy.Operation, f *Facts) bool {
-	if len(op.Methods) > 0 && !slices.Contains(op.Methods, f.Method) {
-		return false
+// matchesMessage is all of an operation but its paths.
+func (c *compiled) matchesMessage(op *policy.Operation, f *Facts) bool {
+	return matchesMethods(op.Methods, f.Method) && matchesHosts(op.Hosts, f.Host) && matchesHeaders(op.Headers, f, c.denies())
+}
+
+// matchesButHeaders tells whether an operation would match if its headers did.
+func (c *compiled) matchesButHeaders(f *Facts) bool {
+	for i := range c.rule.To {
+		if op := &c.rule.To[i]; matchesMethods(op.Methods, f.Method) && matchesHosts(op.Hosts, f.Host) && matchesPaths(op.Paths, f) {
+			return true
+		}
 	}
-	return matchesHosts(op.Hosts, f.Host) && matchesPaths(op.Paths, f)
+	return false
+}
+
+func matchesMethods(methods []string, method string) bool {
+	return len(methods) == 0 || slices.Contains(methods, method)
 }
 
 func matchesHosts(hosts []string, host string) bool {
@@ -107,17 +126,32 @@ func matchesPaths(paths []policy.PathPattern, f *Facts) bool {
 		return true
 	}
 	for i := range paths {
-		p := &paths[i]
-		switch {
-		case p.Prefix:
-			if len(f.Segments) >= len(p.Segments) && slices.Equal(f.Segments[:len(p.Segments)], p.Segments) {
-				return true
-			}
-		case p.Slash == f.Slash && slices.Equal(f.Segments, p.Segments):
+		if matchesPath(&paths[i], f) {
 			return true
 		}
 	}
 	return false
+}
+
+func matchesPath(p *policy.PathPattern, f *Facts) bool {
+	if len(f.Segments) < len(p.Segments) || !p.Prefix && (p.Slash != f.Slash || len(f.Segments) != len(p.Segments)) {
+		return false
+	}
+	for i, s := range p.Segments {
+		if isVariable(p, i) {
+			if f.Segments[i] == "" {
+				return false
+			}
+		} else if f.Segments[i] != s {
+			return false
+		}
+	}
+	return true
+}
+
+// isVariable tells whether segment i of the pattern may be any.
+func isVariable(p *policy.PathPattern, i int) bool {
+	return i < len(p.Variables) && p.Variables[i] != ""
 }
 
 func holdsScope(u *User, scope string) bool {

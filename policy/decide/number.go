@@ -1,7 +1,10 @@
 package decide
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +21,42 @@ func (n Number) equals(value string) bool {
 	b, ok := decimalOf(value)
 	return ok && a == b
 }
+
+// maxDigits of a fraction: what a float64 is written with at most.
+const maxDigits = 17
+
+// Exact is n as an int64 where it is whole, and else as the float64 next to it; an error where neither can hold it, so that two numbers
+// that differ are never taken for one.
+func (n Number) Exact() (any, error) {
+	d, ok := decimalOf(string(n))
+	switch {
+	case !ok:
+		return nil, errors.New("a number beyond comparing")
+	case d.exponent > maxWhole:
+		return nil, errors.New("a number beyond 64 bits")
+	case d.exponent < len(d.digits):
+		f, err := strconv.ParseFloat(string(n), 64)
+		if err != nil || len(d.digits) > maxDigits || f == math.Trunc(f) {
+			return nil, errors.New("a fraction beyond 64 bits")
+		}
+		return f, nil
+	}
+	text := d.digits + strings.Repeat("0", d.exponent-len(d.digits))
+	if text == "" {
+		return int64(0), nil
+	}
+	if d.negative {
+		text = "-" + text
+	}
+	i, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, errors.New("a number beyond 64 bits")
+	}
+	return i, nil
+}
+
+// maxWhole digits of an int64.
+const maxWhole = 19
 
 // claimKeys are the keys under which the index finds a rule's value: by its text, and by its value where it is a number.
 func claimKeys(value string) []string {

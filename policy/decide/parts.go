@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/credence-mesh/credence/policy"
 )
@@ -15,10 +16,14 @@ func (c *compiled) parts(f *Facts) []Part {
 		out = append(out, c.peerPart(f))
 	}
 	out = append(out, c.identityParts(f)...)
-	if !c.needsUser {
-		return out
+	if c.needsUser {
+		out = append(out, c.userParts(f)...)
 	}
-	return append(out, c.userParts(f.User)...)
+	if c.rule.Condition != "" {
+		// What would make it true is not for us to say, so no change is.
+		out = append(out, Part{Name: "condition", Want: c.rule.Condition, Holds: c.holds(f)})
+	}
+	return out
 }
 
 // identityParts say how the caller must have proved who it is; see matchesIdentity.
@@ -96,7 +101,7 @@ func (c *compiled) operationParts(f *Facts) []Part {
 	var best []Part
 	least := -1
 	for i := range c.rule.To {
-		parts := operationParts(&c.rule.To[i], f)
+		parts := operationParts(&c.rule.To[i], f, c.denies())
 		n := 0
 		for _, p := range parts {
 			if !p.Holds {
@@ -110,7 +115,7 @@ func (c *compiled) operationParts(f *Facts) []Part {
 	return best
 }
 
-func operationParts(op *policy.Operation, f *Facts) []Part {
+func operationParts(op *policy.Operation, f *Facts, deny bool) []Part {
 	var out []Part
 	if len(op.Methods) > 0 {
 		method := op.Methods[0]
@@ -131,10 +136,29 @@ func operationParts(op *policy.Operation, f *Facts) []Part {
 		}
 		p := op.Paths[0]
 		out = append(out, part("path", strings.Join(texts, ", "), matchesPaths(op.Paths, f), texts[0], func(f *Facts) {
-			f.Segments, f.Slash = p.Segments, p.Slash
+			f.Segments, f.Slash = slices.Clone(p.Segments), p.Slash
+			for i := range f.Segments {
+				if isVariable(&p, i) {
+					f.Segments[i] = p.Variables[i]
+				}
+			}
 		}))
 	}
+	for i := range op.Headers {
+		out = append(out, headerPart(&op.Headers[i], f, deny))
+	}
 	return out
+}
+
+func headerPart(want *policy.HeaderMatch, f *Facts, deny bool) Part {
+	value, text := first(want.AnyOf), want.Name+" is "+strings.Join(want.AnyOf, " or ")
+	if want.Present {
+		value, text = "yes", want.Name+" is there"
+	}
+	return part("headers", text, matchesHeader(want, f, deny), want.Name+": "+value, func(f *Facts) {
+		others := slices.DeleteFunc(slices.Clone(f.Headers), func(h Header) bool { return h.Name == want.Name })
+		f.Headers = append(others, Header{want.Name, value})
+	})
 }
 
 func (c *compiled) peerPart(f *Facts) Part {
@@ -150,7 +174,8 @@ func (c *compiled) peerPart(f *Facts) Part {
 }
 
 // userParts are what c asks of the user; without one nothing holds.
-func (c *compiled) userParts(u *User) []Part {
+func (c *compiled) userParts(f *Facts) []Part {
+	u := f.User
 	var out []Part
 	add := func(name, want string, holds bool, to string, apply func(*User)) {
 		out = append(out, part(name, want, u != nil && holds, to, func(f *Facts) {
@@ -186,6 +211,40 @@ func (c *compiled) userParts(u *User) []Part {
 		add("claims", name+" is "+strings.Join(claim.AnyOf, " or "), u != nil && HoldsClaim(u.Claims, claim), name+" = "+first(claim.AnyOf), func(u *User) {
 			u.Claims = withClaim(u.Claims, claim.Path, first(claim.AnyOf))
 		})
+	}
+	return append(out, c.furtherParts(f)...)
+}
+
+// furtherParts are roles, groups and the sign-in.
+func (c *compiled) furtherParts(f *Facts) []Part {
+	var out []Part
+	u := f.User
+	if u == nil {
+		u = &User{}
+	}
+	add := func(name, want string, holds bool, to string, apply func(*User, time.Time)) {
+		out = append(out, part(name, want, f.User != nil && holds, to, func(f *Facts) {
+			next := User{}
+			if f.User != nil {
+				next = *f.User
+			}
+			apply(&next, f.Now)
+			f.User = &next
+		}))
+	}
+	if r := c.rule; len(r.AllRoles)+len(r.AnyRoles) > 0 {
+		missing := missingNames(u.Roles, r.AllRoles, r.AnyRoles)
+		add("roles", wanted(r.AllRoles, r.AnyRoles), c.hasRoles(u), strings.Join(missing, " "), func(u *User, _ time.Time) { u.Roles = union(u.Roles, missing) })
+	}
+	if r := c.rule; len(r.AllGroups)+len(r.AnyGroups) > 0 {
+		missing := missingNames(u.Groups, r.AllGroups, r.AnyGroups)
+		add("groups", wanted(r.AllGroups, r.AnyGroups), c.hasGroups(u), strings.Join(missing, " "), func(u *User, _ time.Time) { u.Groups = union(u.Groups, missing) })
+	}
+	if acr := c.rule.ACR; len(acr) > 0 {
+		add("acr", strings.Join(acr, " or "), c.hasACR(u), acr[0], func(u *User, _ time.Time) { u.ACR = acr[0] })
+	}
+	if age := c.rule.MaxAge; age > 0 {
+		add("max_age", "signed in no longer ago than "+age.String(), c.isFresh(u, f.Now), "a new sign-in", func(u *User, now time.Time) { u.AuthTime = now })
 	}
 	return out
 }

@@ -30,6 +30,8 @@ const (
 	seeMatch seeing = iota
 	seeUser
 	seePeer
+	// seeHeaders looks at rules that would be for the operation but for its headers.
+	seeHeaders
 	seeAudit
 	// seeAuditDeny leaves out rules that allow.
 	seeAuditDeny
@@ -75,7 +77,7 @@ func (s *search) visit(b *bucket) bool {
 func (s *search) visitKeys(b *bucket) bool {
 	switch b.dim {
 	case byPath:
-		return s.visitPath(b.path)
+		return s.visitPath(b.path, s.f.Segments)
 	case byHost:
 		return s.visit(b.exact[s.f.Host]) && s.visitSuffixes(b.under)
 	case byMethod:
@@ -100,9 +102,12 @@ func (s *search) visitKeys(b *bucket) bool {
 	return true
 }
 
-func (s *search) visitPath(t *trie) bool {
-	for _, segment := range s.f.Segments {
+func (s *search) visitPath(t *trie, segments []string) bool {
+	for i, segment := range segments {
 		if !s.visit(t.tree) {
+			return false
+		}
+		if t.any != nil && segment != "" && !s.visitPath(t.any, segments[i+1:]) {
 			return false
 		}
 		if t = t.children[segment]; t == nil {
@@ -194,6 +199,15 @@ func (s *search) candidate(id int32) bool {
 			}
 			s.keep(near, c, id)
 		}
+	case seeHeaders:
+		s.left--
+		if c.matchesButHeaders(s.f) {
+			near := candidate{reason: HeadersMismatch}
+			if !c.matchesPeer(s.f.Peer) || !c.matchesIdentity(s.f) {
+				near.rank = 1
+			}
+			s.keep(near, c, id)
+		}
 	}
 	return s.left > 0
 }
@@ -217,10 +231,13 @@ func (s *search) addHit(c *compiled) {
 
 // nearIdentity says what the caller lacks for a rule whose operation and peer hold.
 func nearIdentity(c *compiled, f *Facts) candidate {
+	if c.matchesIdentity(f) { // nothing else is left
+		return candidate{rank: 1, reason: ConditionFalse}
+	}
 	if c.rule.NeedsPeer && f.Peer == "" && (f.User == nil || c.needsUser || len(c.rule.Credentials) == 0) {
 		return candidate{rank: 5, reason: PeerNotAllowed}
 	}
-	return nearUser(c, f.User)
+	return nearUser(c, f)
 }
 
 // notAccepted is the reason for a credential that is of the wrong kind, or of whom the policy does not accept.
@@ -232,7 +249,8 @@ func notAccepted(u *User) Reason {
 }
 
 // nearUser says what the user lacks for a rule whose operation and peer hold. A missing scope comes first: asking for it helps.
-func nearUser(c *compiled, u *User) candidate {
+func nearUser(c *compiled, f *Facts) candidate {
+	u := f.User
 	switch {
 	case u == nil:
 		return candidate{reason: TokenMissing}
@@ -243,12 +261,27 @@ func nearUser(c *compiled, u *User) candidate {
 	case !c.isPrincipal(u): // whatever else it lacks, no scope would help
 		return candidate{rank: 3, reason: PrincipalNotAllowed}
 	}
-	missing, claims := c.countMissing(u), c.hasClaims(u)
+	missing, wrong := c.countMissing(u), c.wrongUser(u)
 	switch {
-	case claims:
+	case wrong == Undecided && missing > 0:
 		return candidate{rank: 0, missing: missing, reason: InsufficientScope}
+	case wrong == Undecided: // to sign in again helps as well
+		return candidate{rank: 0, missing: 1, reason: InsufficientAuthentication}
 	case missing == 0:
-		return candidate{rank: 1, reason: ClaimsMismatch}
+		return candidate{rank: 1, reason: wrong}
 	}
 	return candidate{rank: 2, missing: missing, reason: InsufficientScope}
+}
+
+// wrongUser says what the user is not, and no new token makes him; Undecided: nothing.
+func (c *compiled) wrongUser(u *User) Reason {
+	switch {
+	case !c.hasClaims(u):
+		return ClaimsMismatch
+	case !c.hasRoles(u):
+		return RolesMissing
+	case !c.hasGroups(u):
+		return GroupsMissing
+	}
+	return Undecided
 }
