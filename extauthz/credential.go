@@ -138,16 +138,21 @@ func schemeOf(word string) string {
 	return ""
 }
 
-// kindOf says what a value of Authorization is to the route. What may be an API key is one where the Credentials know it, or know its
-// form: it is shown to no authorization server.
+// kindOf says what a value of Authorization is to the route. It is an API key where the Credentials know it, or know its form, by whatever
+// scheme it comes: it is shown to no authorization server.
 func (k *collector) kindOf(scheme, raw string) (policy.CredentialKind, []policy.Name) {
 	a := k.accepts
+	key := k.keys != nil && len(a.Keys) > 0 && (scheme == schemeBearer || scheme == schemeDPoP) && k.keys.Knows(raw, a.Keys)
 	switch {
+	case key && len(a.BearerKeys) > 0:
+		return policy.APIKey, a.BearerKeys
+	case key:
+		k.refuse(reasonCredential) // its place is another
 	case scheme == schemeBasic && len(a.Basic) > 0:
 		return policy.Basic, a.Basic
 	case scheme == schemeDPoP && len(a.Issuers) > 0:
 		return policy.BearerToken, a.Issuers
-	case scheme == schemeBearer && len(a.BearerKeys) > 0 && (len(a.Issuers) == 0 || k.keys == nil || k.keys.Knows(raw, a.BearerKeys)):
+	case scheme == schemeBearer && len(a.BearerKeys) > 0 && (len(a.Issuers) == 0 || k.keys == nil):
 		return policy.APIKey, a.BearerKeys
 	case scheme == schemeBearer && len(a.Issuers) > 0:
 		return policy.BearerToken, a.Issuers

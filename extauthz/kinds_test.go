@@ -368,3 +368,29 @@ func TestAGatewaysClientIsNoPeer(t *testing.T) {
 		t.Errorf("a workload at a sidecar: %+v", got)
 	}
 }
+
+// What is an API key is shown to no authorization server, whatever scheme it comes by and wherever keys are read.
+func TestAPIKeyIsNeverTakenForAToken(t *testing.T) {
+	var got []policy.CredentialKind
+	r := kindRig(t, func(k policy.CredentialKind, _ string, _ []policy.Name) { got = append(got, k) })
+	if a := r.as(t, edge, offer("user", "authorization: DPoP key-1")); a.Code != 401 || a.Reason != "proof_invalid" {
+		t.Errorf("a key by the scheme DPoP: %+v", a)
+	}
+	set := kinds()
+	for i := range set.Policies {
+		for j := range set.Policies[i].APIKeys {
+			set.Policies[i].APIKeys[j].Bearer = false
+		}
+	}
+	r.Publish(set, 3)
+	for _, c := range []string{"authorization: Bearer key-1", "authorization: DPoP key-1"} {
+		if a := r.as(t, edge, offer("optional", c)); a.Code != 400 || a.Reason != "credential_malformed" {
+			t.Errorf("%s where keys are read elsewhere: %+v", c, a)
+		}
+	}
+	for _, k := range got {
+		if k != policy.APIKey {
+			t.Errorf("verified as %v", got)
+		}
+	}
+}
