@@ -3,6 +3,7 @@ package bolt
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"github.com/credence-mesh/credence/store"
@@ -27,6 +28,7 @@ func (s *Store) guard(panicked *atomic.Bool, f func() error) (err error) {
 
 // damaged is the error for an operator.
 func (s *Store) damaged(what string) error {
+	what = strings.TrimPrefix(what, store.ErrCorrupt.Error()+": ")
 	return fmt.Errorf("%w: %s: %s. Restore %s and %s from one backup; or remove both, which forgets revocations and sessions",
 		store.ErrCorrupt, s.path, what, s.path, s.opts.Keys)
 }

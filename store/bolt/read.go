@@ -20,7 +20,7 @@ func (s *Store) Lookup(ctx context.Context, kind store.Kind, index string) iter.
 		return failing(err)
 	}
 	x := s.ring.Index(kind, index)
-	return s.pages(ctx, kind, func(t *txn, after []byte) [][]byte { return t.indexed(kind, x[:], after, page) })
+	return s.paged(ctx, kind, func(t *txn, after []byte) [][]byte { return t.indexed(kind, x[:], after, page) })
 }
 
 // All implements store.Store.
@@ -28,15 +28,15 @@ func (s *Store) All(ctx context.Context, kind store.Kind) iter.Seq2[[]byte, erro
 	if err := kind.Validate(); err != nil {
 		return failing(err)
 	}
-	return s.pages(ctx, kind, func(t *txn, after []byte) [][]byte { return t.names(kind, after, page) })
+	return s.paged(ctx, kind, func(t *txn, after []byte) [][]byte { return t.names(kind, after, page) })
 }
 
 func failing(err error) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) { yield(nil, err) }
 }
 
-// pages yields the values of the names that next returns, page by page, until there is none.
-func (s *Store) pages(ctx context.Context, k store.Kind, next func(t *txn, after []byte) [][]byte) iter.Seq2[[]byte, error] {
+// paged yields the values of the names that next returns, page by page, until there is none.
+func (s *Store) paged(ctx context.Context, k store.Kind, next func(t *txn, after []byte) [][]byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var after []byte
 		for {

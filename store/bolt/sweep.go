@@ -14,7 +14,7 @@ func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.opts.SweepEvery)
 	defer tick.Stop()
 	for {
-		if _, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+		if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
 			if err := s.broken(); errors.Is(err, store.ErrClosed) {
 				return nil
 			} else if err != nil {
@@ -28,6 +28,17 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// tidy does what is due.
+func (s *Store) tidy(ctx context.Context) error {
+	_, err := s.Sweep(ctx)
+	if _, made := s.ring.Current(); s.opts.Now().Sub(made) >= s.opts.RotateAfter {
+		return errors.Join(err, s.Rotate(ctx))
+	} else if s.ring.Len() > 1 {
+		return errors.Join(err, s.reseal(ctx))
+	}
+	return err
 }
 
 // Sweep removes what has expired and tells how many entries that were.

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -15,20 +16,25 @@ var canaryName = []byte("canary")
 
 // verify reads everything there is, and makes the key ring of a file that is new.
 func (s *Store) verify() error {
+	if err := s.heads(); err != nil {
+		return err
+	}
 	fresh := s.ring == nil
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	marked := false
+	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+		if err := pages(tx); err != nil {
+			return err
+		}
 		t := txn{tx: tx, s: s, now: s.now()}
 		if fresh {
-			return t.kinds(func(store.Kind, kind) error {
-				return s.damaged("it has entries, and its key ring " + s.opts.Keys + " is missing")
-			})
+			return t.empty("its key ring " + s.opts.Keys + " is missing")
 		}
-		return t.verify()
+		marked, err = t.verify()
+		return err
 	})
-	if err != nil {
-		if errors.Is(err, store.ErrCorrupt) {
-			return s.damaged(err.Error())
-		}
+	if errors.Is(err, store.ErrCorrupt) {
+		return s.damaged(err.Error())
+	} else if err != nil || marked {
 		return err
 	}
 	if fresh {
@@ -36,25 +42,33 @@ func (s *Store) verify() error {
 			return err
 		}
 	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
-		if err != nil {
-			return err
-		}
-		return b.Put(canaryName, s.ring.Seal(nil, canaryName, nil))
-	})
+	return s.change(context.Background(), (*txn).sealCanary)
 }
 
-// verify counts what there is and compares every entry with its seal, its expiry and its indexes.
-func (t *txn) verify() error {
-	if b := t.tx.Bucket([]byte(metaBucket)); b != nil {
-		if _, err := t.s.ring.Open(canaryName, b.Get(canaryName)); err != nil {
-			return fmt.Errorf("the key ring is of another store: %w", err)
-		}
+// verify counts what there is and compares every entry with its seal, its expiry and its indexes. It tells whether the file says whose it is,
+// as all but one just made do.
+func (t *txn) verify() (marked bool, err error) {
+	b := t.tx.Bucket([]byte(metaBucket))
+	if b == nil {
+		return false, t.empty("its mark is missing")
 	}
-	err := t.kinds(t.verifyKind)
+	if _, err := t.s.ring.Open(canaryName, b.Get(canaryName)); err != nil {
+		return false, fmt.Errorf("the key ring is of another store: %w", err)
+	}
+	err = t.kinds(t.verifyKind)
 	t.s.bytes.Store(t.bytes)
 	t.s.entries.Store(t.entries)
+	return true, err
+}
+
+// empty fails where there is any entry, or a mark.
+func (t *txn) empty(what string) error {
+	err := t.kinds(func(store.Kind, kind) error {
+		return fmt.Errorf("%w: it has entries, and %s", store.ErrCorrupt, what)
+	})
+	if err == nil && t.tx.Bucket([]byte(metaBucket)) != nil {
+		return fmt.Errorf("%w: it has been in use, and %s", store.ErrCorrupt, what)
+	}
 	return err
 }
 
