@@ -152,7 +152,7 @@ func (e *endpoint) answered(refusal error) {
 // fail notes that there was no sound answer.
 func (e *endpoint) fail(err error) {
 	e.counts.add(resultFailed)
-	e.note(credential.Detail(err))
+	e.note(strings.TrimPrefix(credential.Detail(err), "issuer "+e.name.String()+": ")) // it is told beside its name
 }
 
 // maxFailure bounds the text of a failure, in bytes, and logPause how often the log hears of it.
