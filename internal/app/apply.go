@@ -96,6 +96,7 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 	a.issuers.Apply(ctx, a.group, set)
 	a.tokens.Publish(set.Issuers)
 	a.clients.Publish(set.Credentials)
+	a.passwords.Publish(set.Credentials)
 	a.revoked.Publish(set)
 	if err := a.publishInternal(&set.Mesh); err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/svid"
@@ -68,6 +69,7 @@ type authz struct {
 	keyHealth keyHealth
 	tokens    *bearers
 	clients   *clientcert.Verifier
+	passwords *basic.Verifier
 	revoked   *revocations
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
@@ -117,6 +119,9 @@ func (a *authz) build(ctx context.Context) (err error) {
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
 	a.clients = clientcert.New(clientcert.Options{})
+	a.passwords = basic.New(basic.Options{Log: a.log})
+	a.keyHealth.passwords = a.passwords
+	a.metrics.MustRegister(a.passwords)
 	if a.revoked, err = openRevocations(ctx, a.state, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (a *authz) build(ctx context.Context) (err error) {
 	}
 	a.server, err = extauthz.New(extauthz.Options{
 		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot()}
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), Certificates: a.clients.Snapshot()}
 		},
 		Lookup: lookup, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})
@@ -214,6 +219,7 @@ func (a *authz) serve(ctx context.Context) error {
 		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.server), Revocations: a.revoked}))
 	})
 	g.Go(func() error { return a.keys.Run(ctx) })
+	g.Go(func() error { return a.passwords.Run(ctx) })
 	g.Go(func() error { return a.revoked.Run(ctx) })
 	g.Go(func() error { return a.revoked.keep(ctx) })
 	if a.files != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/credential"
 	"github.com/credence-mesh/credence/extauthz/jwks"
@@ -186,6 +187,7 @@ func compiled(ctx context.Context, path string) (*policy.Set, []manifests.Diagno
 type verifiers struct {
 	tokens  *bearers
 	clients *clientcert.Verifier
+	basic   *basic.Verifier
 }
 
 func newVerifiers(keys *jwks.Keys) (*verifiers, error) {
@@ -193,14 +195,15 @@ func newVerifiers(keys *jwks.Keys) (*verifiers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verifiers{tokens: tokens, clients: clientcert.New(clientcert.Options{})}, nil
+	return &verifiers{tokens: tokens, clients: clientcert.New(clientcert.Options{}), basic: basic.New(basic.Options{})}, nil
 }
 
 func (v *verifiers) publish(set *policy.Set) {
 	v.tokens.Publish(set.Issuers)
 	v.clients.Publish(set.Credentials)
+	v.basic.Publish(set.Credentials)
 }
 
 func (v *verifiers) snapshot() extauthz.Verifiers {
-	return extauthz.Verifiers{Tokens: v.tokens.Snapshot(), Certificates: v.clients.Snapshot()}
+	return extauthz.Verifiers{Tokens: v.tokens.Snapshot(), Basic: v.basic.Snapshot(), Certificates: v.clients.Snapshot()}
 }

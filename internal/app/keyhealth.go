@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/introspect"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -20,6 +21,8 @@ type keyHealth struct {
 	keys *jwks.Keys
 	// opaque are issuers that are asked instead; nil: none.
 	opaque *introspect.Verifier
+	// passwords are users of Credentials; nil: none.
+	passwords *basic.Verifier
 	// started is set once the product has been ready.
 	started atomic.Bool
 }
@@ -48,6 +51,11 @@ func (h *keyHealth) notReady(others []string) []string {
 			out = append(out, fmt.Sprintf("issuer %s can't be asked about tokens: %s", i.Issuer, i.Local))
 		}
 	}
+	for _, u := range h.users() {
+		if !u.Usable {
+			out = append(out, fmt.Sprintf("the users of Credentials %s are not known: %s", u.Credentials, u.Problem))
+		}
+	}
 	if len(out) == 0 {
 		h.started.Store(true)
 	}
@@ -74,7 +82,22 @@ func (h *keyHealth) degraded() []string {
 			out = append(out, fmt.Sprintf("issuer %s gives no sound answer about its tokens, so they can't be told: %s", i.Issuer, why))
 		}
 	}
+	for _, u := range h.users() {
+		switch {
+		case !u.Usable:
+			out = append(out, fmt.Sprintf("the users of Credentials %s are not known, so they can't be told: %s", u.Credentials, u.Problem))
+		case u.Problem != "":
+			out = append(out, fmt.Sprintf("the users of Credentials %s need mending, what was good last is in use: %s", u.Credentials, u.Problem))
+		}
+	}
 	return out
+}
+
+func (h *keyHealth) users() []basic.Status {
+	if h.passwords == nil {
+		return nil
+	}
+	return h.passwords.Status()
 }
 
 func (h *keyHealth) introspections() []introspect.Status {

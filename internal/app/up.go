@@ -20,6 +20,7 @@ import (
 	"github.com/credence-mesh/credence/controlplane/ads"
 	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/extauthz/txntoken"
@@ -81,6 +82,7 @@ type app struct {
 	keyHealth    keyHealth
 	tokens       *bearers
 	clients      *clientcert.Verifier
+	passwords    *basic.Verifier
 	revoked      *revocations
 	tokenKeys    *txntoken.Keys
 	minter       *txntoken.Minter
@@ -188,6 +190,9 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	}
 	a.minter = txntoken.NewMinter(txntoken.MinterOptions{Keys: a.tokenKeys})
 	a.clients = clientcert.New(clientcert.Options{})
+	a.passwords = basic.New(basic.Options{Log: a.log})
+	a.keyHealth.passwords = a.passwords
+	a.metrics.MustRegister(a.passwords)
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -198,7 +203,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	}
 	if a.authz, err = extauthz.New(extauthz.Options{
 		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Certificates: a.clients.Snapshot(), Internal: a.internal}
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), Certificates: a.clients.Snapshot(), Internal: a.internal}
 		}, Minter: a.minter, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
@@ -270,6 +275,7 @@ func (a *app) serve(ctx context.Context) error {
 	})
 	g.Go(func() error { return a.certificates.Run(ctx) })
 	g.Go(func() error { return a.keys.Run(ctx) })
+	g.Go(func() error { return a.passwords.Run(ctx) })
 	g.Go(func() error { return a.revoked.Run(ctx) })
 	g.Go(func() error { return a.revoked.keep(ctx) })
 	g.Go(func() error { return a.tokenKeys.Run(ctx) })
