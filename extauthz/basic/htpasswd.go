@@ -36,13 +36,23 @@ type LineError struct {
 
 func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message) }
 
-// CheckFile tells what is wrong with an htpasswd file: LineErrors joined, or why it can't be read.
-func CheckFile(path string) error {
+// CheckFile tells what is wrong with an htpasswd file: the lines that cannot be used, or why it has no users that can.
+func CheckFile(path string) (lines []*LineError, err error) {
 	text, err := readFile(path)
 	if err == nil {
 		_, err = parseFile(path, text)
 	}
-	return err
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return nil, err
+	}
+	for _, e := range joined.Unwrap() {
+		var line *LineError
+		if errors.As(e, &line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
 }
 
 // parseFile reads lines of "name:hash", and what editors and tools make of them: a byte order mark, CRLF, blank lines, comments, and a

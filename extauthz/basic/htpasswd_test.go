@@ -1,7 +1,6 @@
 package basic_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -55,17 +54,17 @@ func TestWeakHtpasswd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, path := htpasswd(t, good+"\n\n"+tt.line+"\n")
-			err := basic.CheckFile(path)
-			var line *basic.LineError
-			if !errors.As(err, &line) || line.File != path || line.Line != 3 || !strings.Contains(line.Message, tt.want) {
-				t.Fatalf("%v", err)
+			lines, err := basic.CheckFile(path)
+			if err != nil || len(lines) != 1 || lines[0].File != path || lines[0].Line != 3 || !strings.Contains(lines[0].Message, tt.want) {
+				t.Fatalf("%v, %v", lines, err)
 			}
+			line := lines[0]
 			if _, secret, ok := strings.Cut(tt.line, ":"); strings.Contains(line.Message, "hunter2") || ok && secret != "" && strings.Contains(line.Message, secret) {
-				t.Errorf("it tells the secret: %v", err)
+				t.Errorf("it tells the secret: %v", line)
 			}
 			r := newRig(c)
 			r.expect(t, "good:pw", basic.ReasonUsers, 0)
-			if s := r.Status(); s[0].Usable || s[0].Problem != err.Error() {
+			if s := r.Status(); s[0].Usable || s[0].Problem != line.Error() {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -82,6 +81,9 @@ func TestHtpasswdThatCannotBeRead(t *testing.T) {
 	write(t, empty, "# nobody\n")
 	write(t, large, strings.Repeat("#", 5<<20))
 	for _, path := range []string{dir + "/missing", dir, fifo, empty, large} {
+		if lines, err := basic.CheckFile(path); err == nil || len(lines) > 0 {
+			t.Errorf("%s: %v, %v", path, lines, err)
+		}
 		r := newRig(policy.Credentials{Name: staff, Users: users(staff, "alice", bcryptOf(t, "pw")).Users, Htpasswd: &policy.Htpasswd{File: path}})
 		r.expect(t, "alice:pw", basic.ReasonUsers, 0) // another alice could be in the file
 		if s := r.Status(); s[0].Usable || s[0].Problem == "" {

@@ -217,8 +217,8 @@ func Validate(ctx context.Context, path string) (diagnostics []manifests.Diagnos
 	}
 	// Whether an object has a last good version is known to the state directory of a running mesh, which is not read here.
 	s.Diagnostics = slices.DeleteFunc(s.Diagnostics, func(d manifests.Diagnostic) bool { return d.Code == "no-last-good" })
-	_, compiled := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing})
-	diagnostics = manifests.Sort(append(s.Diagnostics, compiled...))
+	set, compiled := compile.Compile(compile.Input{Objects: s.Objects, Missing: s.Missing})
+	diagnostics = manifests.Sort(slices.Concat(s.Diagnostics, compiled, passwordFiles(set, s.Objects)))
 	if manifests.HasErrors(diagnostics) {
 		err = ErrInvalid
 	}
