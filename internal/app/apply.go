@@ -97,6 +97,7 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 	a.tokens.Publish(set.Issuers)
 	a.clients.Publish(set.Credentials)
 	a.passwords.Publish(set.Credentials)
+	a.apiKeys.Publish(set.Credentials)
 	a.revoked.Publish(set)
 	if err := a.publishInternal(&set.Mesh); err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/apikey"
 	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
@@ -70,6 +71,7 @@ type authz struct {
 	tokens    *bearers
 	clients   *clientcert.Verifier
 	passwords *basic.Verifier
+	apiKeys   *apikey.Verifier
 	revoked   *revocations
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
@@ -121,6 +123,7 @@ func (a *authz) build(ctx context.Context) (err error) {
 	a.clients = clientcert.New(clientcert.Options{})
 	a.passwords = basic.New(basic.Options{Log: a.log})
 	a.keyHealth.passwords = a.passwords
+	a.apiKeys = apikey.New(apikey.Options{})
 	a.metrics.MustRegister(a.passwords)
 	if a.revoked, err = openRevocations(ctx, a.state, a.log, a.metrics); err != nil {
 		return err
@@ -142,7 +145,7 @@ func (a *authz) build(ctx context.Context) (err error) {
 	}
 	a.server, err = extauthz.New(extauthz.Options{
 		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), Certificates: a.clients.Snapshot()}
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), APIKeys: a.apiKeys.Snapshot(), Certificates: a.clients.Snapshot()}
 		},
 		Lookup: lookup, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})

@@ -60,6 +60,7 @@ func (a *authz) enforce(ctx context.Context, next *current, set *policy.Set) (re
 	a.tokens.Publish(set.Issuers)
 	a.clients.Publish(set.Credentials)
 	a.passwords.Publish(set.Credentials)
+	a.apiKeys.Publish(set.Credentials)
 	a.revoked.Publish(set)
 	a.server.Publish(set, next.generation+1)
 	next.set, next.hash, next.generation = set, hash, next.generation+1

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/apikey"
 	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/credential"
@@ -188,6 +189,7 @@ type verifiers struct {
 	tokens  *bearers
 	clients *clientcert.Verifier
 	basic   *basic.Verifier
+	apiKeys *apikey.Verifier
 }
 
 func newVerifiers(keys *jwks.Keys) (*verifiers, error) {
@@ -195,15 +197,18 @@ func newVerifiers(keys *jwks.Keys) (*verifiers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verifiers{tokens: tokens, clients: clientcert.New(clientcert.Options{}), basic: basic.New(basic.Options{})}, nil
+	return &verifiers{
+		tokens: tokens, clients: clientcert.New(clientcert.Options{}), basic: basic.New(basic.Options{}), apiKeys: apikey.New(apikey.Options{}),
+	}, nil
 }
 
 func (v *verifiers) publish(set *policy.Set) {
 	v.tokens.Publish(set.Issuers)
 	v.clients.Publish(set.Credentials)
 	v.basic.Publish(set.Credentials)
+	v.apiKeys.Publish(set.Credentials)
 }
 
 func (v *verifiers) snapshot() extauthz.Verifiers {
-	return extauthz.Verifiers{Tokens: v.tokens.Snapshot(), Basic: v.basic.Snapshot(), Certificates: v.clients.Snapshot()}
+	return extauthz.Verifiers{Tokens: v.tokens.Snapshot(), Basic: v.basic.Snapshot(), APIKeys: v.apiKeys.Snapshot(), Certificates: v.clients.Snapshot()}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/credence-mesh/credence/controlplane/ads"
 	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/apikey"
 	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
@@ -83,6 +84,7 @@ type app struct {
 	tokens       *bearers
 	clients      *clientcert.Verifier
 	passwords    *basic.Verifier
+	apiKeys      *apikey.Verifier
 	revoked      *revocations
 	tokenKeys    *txntoken.Keys
 	minter       *txntoken.Minter
@@ -192,6 +194,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.clients = clientcert.New(clientcert.Options{})
 	a.passwords = basic.New(basic.Options{Log: a.log})
 	a.keyHealth.passwords = a.passwords
+	a.apiKeys = apikey.New(apikey.Options{})
 	a.metrics.MustRegister(a.passwords)
 	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
 		return err
@@ -203,7 +206,7 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	}
 	if a.authz, err = extauthz.New(extauthz.Options{
 		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), Certificates: a.clients.Snapshot(), Internal: a.internal}
+			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), APIKeys: a.apiKeys.Snapshot(), Certificates: a.clients.Snapshot(), Internal: a.internal}
 		}, Minter: a.minter, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
