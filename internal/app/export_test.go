@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/introspect"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/attest"
@@ -117,4 +118,9 @@ func (c Checker) Ask(ctx context.Context, q Question) (*admin.Decision, error) {
 		return nil, err
 	}
 	return c.c.check(ctx, &at, &q)
+}
+
+// NewPasswordHealth makes one of these keys and users.
+func NewPasswordHealth(keys *jwks.Keys, passwords *basic.Verifier) KeyHealth {
+	return KeyHealth{&keyHealth{keys: keys, passwords: passwords}}
 }
