@@ -218,7 +218,11 @@ func fromDecision(d decide.Decision) outcome {
 		o.kind = decided
 	case decide.Unauthorized:
 		o.kind = unauthorized
-		if d.Reason != decide.TokenMissing {
+		switch d.Reason { //nolint:exhaustive // all others are about the token
+		case decide.TokenMissing:
+		case decide.InsufficientAuthentication:
+			o.oauth, o.acr, o.maxAge = oauthStepUp, d.ACR, d.MaxAge
+		default:
 			o.oauth = "invalid_token"
 		}
 	case decide.Unavailable:

@@ -25,10 +25,12 @@ type metrics struct {
 	seconds prometheus.Histogram
 	panics  prometheus.Counter
 	retired prometheus.Gauge
+	audits  *audits
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
+		audits: newAudits(),
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "credence_check_total",
 			Help: "Checks by class of the answer and reason.",
@@ -50,7 +52,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.checks, m.seconds, m.panics, m.retired} {
+	for _, c := range []prometheus.Collector{m.checks, m.seconds, m.panics, m.retired, m.audits.total} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -92,6 +94,7 @@ func (s *Server) record(ctx context.Context, c *check) {
 	} else {
 		s.metrics.checks.WithLabelValues(class, reason).Inc()
 	}
+	s.metrics.audits.count(o.decision.Audit)
 	s.metrics.seconds.Observe(took.Seconds())
 	level := slog.LevelInfo
 	if o.kind == unavailable || o.kind == aborted {
@@ -165,11 +168,7 @@ func (c *check) detail() string {
 func auditText(hits []decide.AuditHit) string {
 	words := make([]string, len(hits))
 	for i, h := range hits {
-		action := "allow"
-		if h.Action == policy.Deny {
-			action = "deny"
-		}
-		words[i] = action + " " + h.Policy.String() + " " + h.Rule
+		words[i] = actionWord(h.Action) + " " + h.Policy.String() + " " + h.Rule
 	}
 	return strings.Join(words, ", ")
 }

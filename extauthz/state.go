@@ -134,6 +134,7 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 		next.retire(old, generation, now)
 	}
 	s.metrics.retired.Set(float64(len(next.retired)))
+	s.metrics.audits.publish(index.AuditRules())
 	s.state.Store(next)
 	s.interest.Store(in)
 }
