@@ -51,9 +51,12 @@ type attachments struct {
 	// served are the hosts and matches below a target.
 	served map[target][]served
 	access map[accessKey]policy.Access
-	// issuers that a policy accepts.
-	issuers map[policy.Name][]policy.Name
-	byName  map[policy.Name]*authPolicy
+	// issuers that a policy accepts, and Credentials.
+	issuers  map[policy.Name][]policy.Name
+	accepted map[policy.Name]accepted
+	// compared are the lists of Credentials that warnTwice has looked at.
+	compared map[string]bool
+	byName   map[policy.Name]*authPolicy
 	// resources are metadata by the URL that challenges name.
 	resources map[string]*resource
 	// told are diagnostics of policies that many routes would repeat.
@@ -100,6 +103,7 @@ func (c *compiler) routeAccess(s *section, x *candidate) policy.Access {
 			"attach an AuthPolicy to it, to its Gateway or to the Mesh")
 	}
 	c.warnSameIssuer(&a, place{x.route.obj, fmt.Sprintf("spec.rules[%d]", x.rule)})
+	c.warnSameUser(&a, place{x.route.obj, fmt.Sprintf("spec.rules[%d]", x.rule)})
 	c.attached.access[key] = a
 	return a
 }
@@ -114,6 +118,7 @@ func (c *compiler) portAccess(w *workload, p *policy.Port) policy.Access {
 		a.Denied = w.out.Denied
 	}
 	c.warnSameIssuer(&a, place{w.obj, "spec.ports"})
+	c.warnSameUser(&a, place{w.obj, "spec.ports"})
 	if len(a.Levels) == 0 && a.Denied == "" {
 		c.warnAt(place{w.obj, "spec.ports"}, "no-policy",
 			fmt.Sprintf("no AuthPolicy is in force on port %s of %s: it is denied", p.Name, w.obj.Key),

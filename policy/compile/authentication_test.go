@@ -137,3 +137,33 @@ func TestAuthenticationOfRules(t *testing.T) {
 		t.Errorf("rules %+v, %v", set.Policies[0].Rules, lines)
 	}
 }
+
+// A user or a key of two Credentials that are accepted at one place is said to be nobody's there.
+func TestSameUserTwice(t *testing.T) {
+	text := authPolicyOf("{basic: [all], apiKeys: [{credentials: keys, header: x-key}]}", "{name: user}") + `---
+apiVersion: credence.mesh/v1alpha1
+kind: Credentials
+metadata: {name: more}
+spec:
+  basic: {users: [{name: alice, hash: "$2b$10$abcdefghijklmnopqrstuuJr5m1Y9pW7ZJm2nWbXb0h1q3yqfZp6m"}, {name: bob, hash: "$2b$10$abcdefghijklmnopqrstuuJr5m1Y9pW7ZJm2nWbXb0h1q3yqfZp6m"}]}
+  apiKeys: {keys: [{sha256: "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752", subject: cron}]}
+---
+apiVersion: credence.mesh/v1alpha1
+kind: AuthPolicy
+metadata: {name: q}
+spec:
+  targetRefs: [{group: credence.mesh, kind: Workload, name: orders}]
+  authentication: {basic: [more], apiKeys: [{credentials: more, bearer: true}]}
+  rules: [{name: user}]
+`
+	_, lines := compiled(t, text)
+	var got []string
+	for _, l := range lines {
+		if strings.Contains(l, "user-ambiguous") {
+			got = append(got, l)
+		}
+	}
+	if len(got) != 2 || !strings.Contains(got[0]+got[1], `a user "alice"`) || !strings.Contains(got[0]+got[1], "the key whose sha256 begins with 60303ae2") {
+		t.Errorf("said %v", got)
+	}
+}

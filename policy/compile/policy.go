@@ -46,6 +46,8 @@ func (c *compiler) usePolicies() {
 		served:          make(map[target][]served),
 		access:          make(map[accessKey]policy.Access),
 		issuers:         make(map[policy.Name][]policy.Name),
+		accepted:        make(map[policy.Name]accepted),
+		compared:        make(map[string]bool),
 		byName:          make(map[policy.Name]*authPolicy),
 		resources:       make(map[string]*resource),
 		told:            make(map[string]bool),
@@ -57,6 +59,7 @@ func (c *compiler) usePolicies() {
 		c.policyIssuers(p, &out)
 		c.policyCredentials(p, &out)
 		c.attached.issuers[it.name] = out.Issuers
+		c.attached.accepted[it.name] = acceptedBy(&out)
 		c.policyRules(p)
 		for _, r := range p.rules {
 			out.Rules = append(out.Rules, r.Rule)
