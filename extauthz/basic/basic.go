@@ -145,9 +145,9 @@ func (v *Verifier) complain(u, before *users) {
 		was = before.book.Load().problem
 	}
 	b := u.book.Load()
-	switch {
-	case b.problem == was:
-	case b.problem == "":
+	switch b.problem {
+	case was:
+	case "":
 		v.log.Info("users of Credentials can be used again", "credentials", u.conf.Name.String(), "users", len(b.all))
 	default:
 		v.log.Error("users of Credentials need mending", "credentials", u.conf.Name.String(), "error", b.problem, "usable", b.unusable == "")

