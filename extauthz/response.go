@@ -1,9 +1,11 @@
 package extauthz
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -120,16 +122,33 @@ func seal(ctx context.Context, resp *authv3.CheckResponse) (*authv3.CheckRespons
 	allow := resp.GetStatus().GetCode() == int32(codes.OK)
 	switch resp.GetHttpResponse().(type) {
 	case *authv3.CheckResponse_OkResponse:
-		if allow && resp.GetOkResponse() != nil {
+		if ok := resp.GetOkResponse(); allow && ok != nil {
+			if !visible(ok.GetHeaders()) {
+				return nil, status.Error(codes.Internal, "a check response with a header that could end before its end")
+			}
 			if err := alive(ctx); err != nil {
 				return nil, err
 			}
 			return resp, nil
 		}
 	case *authv3.CheckResponse_DeniedResponse, *authv3.CheckResponse_ErrorResponse:
-		if !allow {
+		if denied := cmp.Or(resp.GetDeniedResponse(), resp.GetErrorResponse()); !allow && visible(denied.GetHeaders()) {
 			return resp, nil
 		}
 	}
-	return nil, status.Error(codes.Internal, "a check response that says two things")
+	return nil, status.Error(codes.Internal, "a check response that says two things, or has a header that could end before its end")
+}
+
+// visible tells whether every header is visible ASCII and blanks. Envoy writes what it gets.
+func visible(headers []*corev3.HeaderValueOption) bool {
+	for _, o := range headers {
+		for _, s := range [...]string{o.GetHeader().GetKey(), o.GetHeader().GetValue()} {
+			for i := range len(s) {
+				if s[i] < ' ' || s[i] > '~' {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }

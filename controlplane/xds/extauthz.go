@@ -46,8 +46,10 @@ func extAuthz() *extauthzv3.ExtAuthz {
 		IncludePeerCertificate: true,
 		IncludeTlsSession:      true,
 		// The route that was judged is the route that is taken.
-		ClearRouteCache:   false,
-		ValidateMutations: true,
+		ClearRouteCache: false,
+		// Envoy's own validation refuses query parameters that are percent-encoded, and sets others as they are. Check sends nothing but
+		// visible ASCII (extauthz: seal).
+		ValidateMutations: false,
 		// By default a Check server could rewrite the path after the decision. Not allowed and silently skipped would let a credential
 		// through that Check meant to remove, so it is an error.
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{

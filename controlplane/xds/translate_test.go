@@ -145,7 +145,7 @@ func TestEveryJudgedManager(t *testing.T) {
 			}
 			authz := &extauthzv3.ExtAuthz{}
 			into(t, m.GetHttpFilters()[at].GetTypedConfig(), authz)
-			if authz.GetFailureModeAllow() || authz.GetStatusOnError().GetCode() != 503 || !authz.GetValidateMutations() ||
+			if authz.GetFailureModeAllow() || authz.GetStatusOnError().GetCode() != 503 || authz.GetValidateMutations() ||
 				!authz.GetEncodeRawHeaders() || !authz.GetIncludePeerCertificate() || authz.GetClearRouteCache() {
 				t.Errorf("%s %s: ext_authz %v", c, where, authz)
 			}

@@ -34,8 +34,8 @@ type echoed struct {
 	Header http.Header
 }
 
-// echo serves what it receives on 127.0.0.1:port.
-func echo(t *testing.T, port int) {
+// echoRequests serves what it receives on 127.0.0.1:port.
+func echoRequests(t *testing.T, port int) {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -82,7 +82,7 @@ func answersSite(t *testing.T) *answered {
 	t.Helper()
 	ports := testport.Free(t, 5)
 	s := &site{front: ports[0], issuer: ports[1], workloads: map[string]workload{"lobby": {port: ports[2], inbound: ports[3], outbound: ports[4], path: "/nowhere/lobby"}}}
-	echo(t, ports[2])
+	echoRequests(t, ports[2])
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("hush\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func (s *answered) claims(t *testing.T) {
 	sees(s.received(t, "/claims", auth(`,"sub":"alice","email":{"a":1},"org":{"teams":[["a"]]}`)...),
 		map[string]string{"x-who": "alice"}, "/claims?user_id=alice")
 	sees(s.received(t, "/claims?tenant=evil&user_id=root&y=2", forged...), map[string]string{}, "/claims?y=2")
-	if got := s.do(t, "GET", "/claims", auth(`,"sub":"alice","email":"`+strings.Repeat("a", 5000)+`"`)...); got.Status != 403 || !strings.Contains(got.Body, "claim_too_long") {
+	if got := s.do(t, "GET", "/claims", auth(`,"sub":"alice","email":"`+strings.Repeat("ü", 1500)+`"`)...); got.Status != 403 || !strings.Contains(got.Body, "claim_too_long") {
 		t.Errorf("a claim that is too long: %d %s", got.Status, got.Body)
 	}
 }
