@@ -26,7 +26,7 @@ import (
 // Where a server process of opaque tokens asks, and the file with its secret.
 const (
 	benchIntrospection = "CREDENCE_BENCH_INTROSPECTION"
-	benchSecret        = "CREDENCE_BENCH_SECRET" //nolint:gosec // a name of the environment
+	benchSecret        = "CREDENCE_BENCH_SECRET"
 )
 
 // newOpaqueServer is newBenchServer for an issuer of opaque tokens; cold: each Check asks it.

@@ -35,7 +35,7 @@ func main() {
 }
 
 func run(ctx context.Context, secretFile string) error {
-	secret, err := os.ReadFile(secretFile) //nolint:gosec // the caller's choice
+	secret, err := os.ReadFile(secretFile)
 	if err != nil {
 		return err
 	}

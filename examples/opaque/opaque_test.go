@@ -76,9 +76,10 @@ func TestOpaque(t *testing.T) {
 	as := serve(t, ports["18690"], authserver.New(issuer, "credence", strings.TrimSpace(string(secret))).Handler())
 	serve(t, ports["18601"], api.Handler())
 	testenv.Start(t, testenv.Options{Dir: dir})
+	client := &http.Client{Timeout: 15 * time.Second}
 	post := func(path string, form url.Values) map[string]any {
 		t.Helper()
-		resp, err := http.PostForm(issuer+path, form) //nolint:noctx // it ends with the server
+		resp, err := client.PostForm(issuer+path, form)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +110,7 @@ func TestOpaque(t *testing.T) {
 		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
