@@ -56,7 +56,6 @@ func (c *compiler) policyCredentials(p *authPolicy, out *policy.Policy) {
 	sortNames(out.Basic)
 	sortNames(out.ClientCertificates)
 	sortNames(out.MissingCredentials)
-	c.sameUsers(out.Basic, at.at("basic"))
 	out.Basic, out.ClientCertificates = slices.Compact(out.Basic), slices.Compact(out.ClientCertificates)
 	out.MissingCredentials = slices.Compact(out.MissingCredentials)
 	slices.SortFunc(out.APIKeys, compareKeyUses)

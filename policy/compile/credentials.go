@@ -2,7 +2,6 @@ package compile
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -44,27 +43,6 @@ func (c *compiler) useCredentials() {
 			return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.SHA256, b.SHA256))
 		})
 		c.set.Credentials = append(c.set.Credentials, out)
-	}
-}
-
-// sameUsers tells of names that several Credentials of one policy have: whose password it would be can't be told, so nobody of that name gets
-// in. Those of htpasswd files show when they are read.
-func (c *compiler) sameUsers(names []policy.Name, at place) {
-	first := map[string]policy.Name{}
-	for i := range c.set.Credentials {
-		set := &c.set.Credentials[i]
-		if !slices.Contains(names, set.Name) {
-			continue
-		}
-		for j := range set.Users {
-			user := set.Users[j].Name
-			if other, twice := first[user]; twice {
-				c.errorAt(at, "user-ambiguous", fmt.Sprintf("Credentials %s and %s both have a user %q: nobody of that name gets in by this policy", other, set.Name, user),
-					"remove one of them, or name one of the Credentials alone")
-				continue
-			}
-			first[user] = set.Name
-		}
 	}
 }
 

@@ -2,7 +2,6 @@ package compile_test
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -68,22 +67,5 @@ spec: {basic: {realm: Other, users: [{name: x, hash: "`+alice+`"}]}}
 	}
 	if d := cmp.Diff(want, set.Credentials, cmpopts.EquateEmpty()); d != "" {
 		t.Error(d)
-	}
-}
-
-// A name that two Credentials of one policy have is nobody's, and that is told.
-func TestUserOfTwoCredentials(t *testing.T) {
-	text := strings.Replace(kindsHead, "name: keys}\nspec:\n", `name: keys}
-spec:
-  basic: {users: [{name: alice, hash: "$2b$10$abcdefghijklmnopqrstuuJr5m1Y9pW7ZJm2nWbXb0h1q3yqfZp6m"}]}
-`, 1)
-	policyOf := func(basic string) string {
-		return text + "apiVersion: credence.mesh/v1alpha1\nkind: AuthPolicy\nmetadata: {name: p}\nspec: {targetRefs: [{group: credence.mesh, kind: Mesh, name: mesh}], authentication: {basic: " + basic + "}, rules: [{name: users}]}\n"
-	}
-	for basic, want := range map[string]bool{"[all, keys]": true, "[all]": false, "[keys]": false} {
-		_, lines := compiled(t, policyOf(basic))
-		if got := strings.Contains(strings.Join(lines, "\n"), `Credentials default/all and default/keys both have a user "alice"`); got != want {
-			t.Errorf("%s: %s", basic, strings.Join(lines, "\n"))
-		}
 	}
 }
