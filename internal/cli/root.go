@@ -67,7 +67,7 @@ user, and whether they may. It reads manifests (Gateway API kinds and its own) f
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see `%s --help`", errUsage, err, cmd.CommandPath())
 	})
-	root.AddCommand(newUp(streams), newAuthz(streams), newValidate(streams), newStatus(streams), newCheck(streams), newExplain(streams), newRevoke(streams), newToken(streams), newVersion(streams))
+	root.AddCommand(newUp(streams), newAuthz(streams), newValidate(streams), newStatus(streams), newCheck(streams), newExplain(streams), newRevoke(streams), newCredentials(streams), newToken(streams), newVersion(streams))
 	for _, c := range root.Commands() {
 		if !c.HasSubCommands() && c.Args == nil {
 			c.Args = exactly(c)
