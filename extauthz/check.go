@@ -146,7 +146,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		facts.User = c.user
 	}
 	c.facts = &facts
-	c.outcome = fromDecision(c.route.Decide(&facts))
+	c.outcome = fromDecision(c.route.Decide(&facts), o.kind)
 	if err := alive(ctx); err != nil {
 		return err
 	}
@@ -211,7 +211,8 @@ func (s *Server) read(a *authv3.AttributeContext, st *state, t *target, c *check
 	return facts, o, true
 }
 
-func fromDecision(d decide.Decision) outcome {
+// fromDecision is the outcome of d for a request with that kind of credential.
+func fromDecision(d decide.Decision, kind policy.CredentialKind) outcome {
 	o := outcome{decision: d, reason: d.Reason.String()}
 	switch d.Reason.Class() {
 	case decide.Permitted:
@@ -232,6 +233,9 @@ func fromDecision(d decide.Decision) outcome {
 		if d.Reason == decide.InsufficientScope {
 			o.oauth = "insufficient_scope"
 		}
+	}
+	if kind != policy.BearerToken && kind != policy.NoCredential && o.oauth != oauthStepUp {
+		o.oauth = "" // the errors of RFC 6750 are about bearer tokens
 	}
 	return o
 }
