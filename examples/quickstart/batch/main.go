@@ -47,6 +47,6 @@ func call(ctx context.Context, target string) (string, error) {
 	if token := os.Getenv("TOKEN"); token != "" {
 		authorization = "Bearer " + token
 	}
-	status, body, err := service.Call(ctx, service.Client(), target, "Authorization", authorization)
+	status, body, err := service.Call(ctx, service.Client(), target, authorization)
 	return fmt.Sprintf("%d %s", status, body), err
 }

@@ -87,14 +87,14 @@ func Client() *http.Client {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}
 }
 
-// Call gets target with a header: Txn-Token, for the user of the request that is served, or Authorization.
-func Call(ctx context.Context, c *http.Client, target, header, value string) (int, json.RawMessage, error) {
+// Call gets target for the user whose token is in authorization; the user's token travels along.
+func Call(ctx context.Context, c *http.Client, target, authorization string) (int, json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	if value != "" {
-		req.Header.Set(header, value)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -124,7 +124,7 @@ func Reply(w http.ResponseWriter, status int, a Answer) {
 func Forward(name, target string, c *http.Client) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		a := For(name, r)
-		status, next, err := Call(r.Context(), c, target, "Txn-Token", r.Header.Get("Txn-Token"))
+		status, next, err := Call(r.Context(), c, target, r.Header.Get("Authorization"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
