@@ -69,6 +69,30 @@ type Object struct {
 	Canonical []byte
 	// Fields maps the path of a field ("spec.rules[0].to[1].paths[0]") to its place.
 	Fields map[string]Position
+	// Texts maps the path of a field that holds an expression to where its text stands, run by run: see AtText.
+	Texts map[string][]TextRun
+}
+
+// TextRun is text that stands in one piece in the manifest: from Offset, in characters of the value, it begins at Pos.
+type TextRun struct {
+	Offset int
+	Pos    Position
+}
+
+// AtText is the place of the character at offset of the expression at path, else that of the field.
+func (o *Object) AtText(path string, offset int) Position {
+	var at *TextRun
+	for i := range o.Texts[path] {
+		if run := &o.Texts[path][i]; run.Offset <= offset {
+			at = run
+		}
+	}
+	if at == nil {
+		return o.At(path)
+	}
+	pos := at.Pos
+	pos.Column += offset - at.Offset
+	return pos
 }
 
 // At is the place of the field at path, else of the nearest enclosing field that has one, else of the document.

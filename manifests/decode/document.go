@@ -201,14 +201,14 @@ func (o *objectDecoder) decode(version string) {
 	o.identity(version)
 	o.root.without("status")
 	o.metadata.without(serverOwned...)
-	w := &walker{sink: sink{key: o.key}, fields: map[string]manifests.Position{}, allow: o.spec.allow, strictEmpty: o.spec.allow == nil}
+	w := &walker{sink: sink{key: o.key}, fields: map[string]manifests.Position{}, texts: map[string][]manifests.TextRun{}, runs: o.file.runs, allow: o.spec.allow, strictEmpty: o.spec.allow == nil}
 	typed := o.spec.empty()
 	w.check(o.root, fieldsRoot(typed), spot{})
 	if g := o.metadata.get("generateName"); g != nil {
 		w.fail(g.pos, "unsupported-field", "metadata.generateName is not supported", "give the object a name")
 	}
 	o.diags, o.failed = append(o.diags, w.diags...), o.failed || w.failed
-	out := &manifests.Object{Key: o.key, Pos: o.root.pos, Value: typed, Fields: w.fields}
+	out := &manifests.Object{Key: o.key, Pos: o.root.pos, Value: typed, Fields: w.fields, Texts: w.texts}
 	if !o.failed {
 		o.fill(out)
 	}

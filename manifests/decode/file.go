@@ -54,6 +54,9 @@ type file struct {
 	count   int
 	aliased int
 	foreign map[string]bool // group/kind that were told of
+	// lines of the file, for the places of expressions; nil until the first is met.
+	lines [][]rune
+	data  []byte
 }
 
 func directory(name string) string {
@@ -72,6 +75,7 @@ func (f *file) read(data []byte) bool {
 		return false
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	f.data = data
 	documents, ok := f.documents(fromJSON(data))
 	if !ok {
 		return false

@@ -20,6 +20,9 @@ import (
 type walker struct {
 	sink
 	fields map[string]manifests.Position
+	texts  map[string][]manifests.TextRun
+	// runs says where the text of an expression stands.
+	runs func(*value) []manifests.TextRun
 	// allow, where not nil, holds the paths (without indices) of the fields that are supported.
 	allow map[string]bool
 	// strictEmpty refuses empty lists and texts in optional fields: absent means "any" or the default there, and empty would read as
@@ -217,6 +220,9 @@ func (w *walker) mapping(v *value, t reflect.Type, at spot) {
 var yaml11 = regexp.MustCompile(`^(?i:y|yes|on|n|no|off)$`)
 
 func (w *walker) str(v *value, at spot) {
+	if holdsExpression(at.plain) {
+		w.texts[at.path] = w.runs(v)
+	}
 	switch {
 	case v.kind == kindInt || v.kind == kindFloat || v.kind == kindBool:
 		w.wrongType(v, at, "a string", fmt.Sprintf("put it in quotes: %q", v.text))

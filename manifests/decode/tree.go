@@ -49,6 +49,7 @@ type value struct {
 	plain bool   // a scalar without quotes or tag
 	text  string // of a scalar
 	pos   manifests.Position
+	style yaml.Style
 	items []*value
 	// entries of a mapping in the order of the text; a duplicate key is in duplicates instead.
 	entries    []entry
@@ -174,7 +175,7 @@ func (b *builder) build(n *yaml.Node, depth int) (*value, *treeError) {
 }
 
 func (b *builder) scalar(v *value, n *yaml.Node) *treeError {
-	v.text = n.Value
+	v.text, v.style = n.Value, n.Style
 	v.plain = n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle|yaml.TaggedStyle) == 0
 	switch n.ShortTag() {
 	case "!!null":

@@ -38,6 +38,8 @@ func (c *checker) tokenIssuer(s *TokenIssuerSpec) {
 		c.oneOf("spec.profile", s.Profile, ProfileATJWT, ProfileLegacy, ProfileIDToken)
 	}
 	c.claimNames("spec.clientFrom", s.ClientFrom)
+	c.listing("spec.roles", s.Roles)
+	c.listing("spec.groups", s.Groups)
 	if len(s.ServiceMarkers) > maxClaimSettings {
 		c.fail("spec.serviceMarkers", "out-of-range", fmt.Sprintf("%d marks, at most %d are taken", len(s.ServiceMarkers), maxClaimSettings), "")
 	}

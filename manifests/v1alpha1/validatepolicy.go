@@ -78,16 +78,17 @@ func (c *checker) rule(at string, r *PolicyRule, accepts []string) {
 	if r.Require == nil {
 		return
 	}
-	if len(accepts) == 0 {
+	if len(accepts) == 0 && !r.Require.onlyCondition() {
 		c.fail(at+".require", "require-without-issuers", "no user token is read by this policy, so nothing can be required of it",
 			"add spec.authentication.issuers")
 	}
 	for _, a := range []string{AuthenticationAnonymous, AuthenticationPeer} {
-		if slices.Contains(r.Authentication, a) {
+		if slices.Contains(r.Authentication, a) && !r.Require.onlyCondition() {
 			c.warn(at+".require", "require-of-anonymous", "a rule with requirements never matches without a user", "remove "+a+" from authentication")
 		}
 	}
 	c.require(at+".require", r.Require)
+	c.furtherRequire(at+".require", r.Action, r.Require)
 }
 
 func (c *checker) peer(at string, p *RulePeer) {
@@ -118,9 +119,13 @@ func (c *checker) peer(at string, p *RulePeer) {
 // methodToken is a token of RFC 9110 §5.6.2.
 var methodToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
+// variable is the name of a path variable, as a condition writes it.
+var variable = regexp.MustCompile("^[A-Za-z_][A-Za-z0-9_]*$")
+
 func (c *checker) operation(at string, o *RuleOperation) {
-	if len(o.Methods)+len(o.Paths)+len(o.Hosts)+len(o.GRPC) == 0 {
-		c.fail(at, "empty-value", "an operation without methods, paths, hosts and grpc is any operation", "remove it, or say what is called")
+	c.headers(at+".headers", o.Headers)
+	if len(o.Methods)+len(o.Paths)+len(o.Hosts)+len(o.GRPC)+len(o.Headers) == 0 {
+		c.fail(at, "empty-value", "an operation without methods, paths, hosts, headers and grpc is any operation", "remove it, or say what is called")
 	}
 	c.grpcOperations(at, o)
 	for i, m := range o.Methods {
@@ -164,7 +169,7 @@ func pathProblem(p string) (problem, hint string) {
 			return `has a segment "` + s + `"`, "canonical paths have none"
 		}
 	}
-	return "", ""
+	return variableProblem(body)
 }
 
 func (c *checker) host(at, h string) {
@@ -184,8 +189,8 @@ func (c *checker) host(at, h string) {
 }
 
 func (c *checker) require(at string, r *RuleRequirement) {
-	if r.Scopes == nil && len(r.Claims) == 0 && r.Principal == "" {
-		c.fail(at, "empty-value", "nothing is required", "remove it, or require scopes, claims or principal")
+	if r.empty() {
+		c.fail(at, "empty-value", "nothing is required", "remove it, or require scopes, claims, roles or a condition")
 	}
 	if s := r.Scopes; s != nil {
 		if len(s.AllOf)+len(s.AnyOf) == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/manifests/v1alpha1"
 	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/condition"
 )
 
 // Input is everything that the manifests say at one moment.
@@ -66,6 +67,9 @@ type compiler struct {
 	// unusable objects are there and valid, and may not be used in this mesh.
 	unusable map[manifests.Key]bool
 	diags    []manifests.Diagnostic
+	// language and programs of conditions, made when the first is met.
+	language *condition.Compiler
+	programs map[string]*condition.Program
 	// gatewayPeers is Input.GatewayPeers.
 	gatewayPeers bool
 

@@ -61,9 +61,10 @@ func (c *compiler) useIssuers() {
 			continue
 		}
 		out := issuerValues(it)
-		if len(out.Issuers) == 0 && out.Introspection == nil || len(out.ServiceMarkers) != len(it.value.Spec.ServiceMarkers) {
+		readable := (out.Roles != nil) == (it.value.Spec.Roles != nil) && (out.Groups != nil) == (it.value.Spec.Groups != nil)
+		if len(out.Issuers) == 0 && out.Introspection == nil || len(out.ServiceMarkers) != len(it.value.Spec.ServiceMarkers) || !readable {
 			c.unusable[it.obj.Key] = true
-			c.errorAt(place{it.obj, "spec"}, "issuer", it.obj.Key.String()+" has no iss, or a service marker that can't be read", "see what is said of the object itself")
+			c.errorAt(place{it.obj, "spec"}, "issuer", it.obj.Key.String()+" has no iss, or a service marker, roles or groups that can't be read", "see what is said of the object itself")
 			continue
 		}
 		c.issuerURLs[it.name] = out.Issuers
@@ -84,6 +85,7 @@ func issuerValues(it item[v1alpha1.TokenIssuer]) policy.Issuer {
 		Profile: profileOf(s.Profile), ClientFrom: append([]string{}, s.ClientFrom...), Keys: keySource(s),
 	}
 	out.Issuers, out.Tenant = issuersOf(s)
+	out.Roles, out.Groups = listingOf(s.Roles), listingOf(s.Groups)
 	out.Introspection = introspectionOf(s)
 	if len(out.ClientFrom) == 0 {
 		out.ClientFrom = []string{"azp", "appid", "cid", "client_id"}

@@ -53,7 +53,7 @@ func (c *compiler) lintShadowed(p *authPolicy) {
 }
 
 func deniesAll(r rule) bool {
-	return r.Action == policy.Deny && !r.Audit && !r.NeedsUser && len(r.From) == 0 && len(r.To) == 0
+	return r.Action == policy.Deny && !r.Audit && !r.NeedsUser && len(r.From) == 0 && len(r.To) == 0 && r.Condition == ""
 }
 
 // neverMatches says why no request at t can match r; empty: one may.
@@ -99,14 +99,25 @@ func pathsOverlap(p *policy.PathPattern, x *candidate) bool {
 	case x.undecodable:
 		return true
 	case prefix && p.Prefix:
-		return hasPrefix(x.segments, p.Segments) || hasPrefix(p.Segments, x.segments)
+		return agree(p, x.segments)
 	case prefix:
-		return hasPrefix(p.Segments, x.segments)
+		return len(p.Segments) >= len(x.segments) && agree(p, x.segments)
 	case p.Prefix:
-		return hasPrefix(x.segments, p.Segments)
+		return len(x.segments) >= len(p.Segments) && agree(p, x.segments)
 	}
 	slash := len(x.segments) > 0 && strings.HasSuffix(x.out.Match.Path, "/")
-	return slices.Equal(x.segments, p.Segments) && slash == p.Slash
+	return len(x.segments) == len(p.Segments) && agree(p, x.segments) && slash == p.Slash
+}
+
+// agree tells whether the segments that both have can be the same.
+func agree(p *policy.PathPattern, segments []string) bool {
+	for i := range min(len(p.Segments), len(segments)) {
+		variable := i < len(p.Variables) && p.Variables[i] != ""
+		if !variable && p.Segments[i] != segments[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // pathSegments splits the path of a match; true: a segment cannot be decoded.

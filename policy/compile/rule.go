@@ -46,7 +46,7 @@ func (c *compiler) rule(p *authPolicy, i int) (policy.Rule, bool) {
 	for j := range in.To {
 		op, ok := c.operation(&in.To[j], out.Action, at.at("to[%d]", j))
 		if !ok && out.Action == policy.Deny {
-			op.Paths, ok = nil, true // what it was to deny cannot be read: deny every path
+			op.Paths, ok = nil, true // what it was to deny cannot be read: deny every path, whatever the headers that can't be
 		}
 		if ok {
 			out.To = append(out.To, op)
@@ -121,6 +121,8 @@ func (c *compiler) peerID(text string, prefix bool, at place) (policy.Peer, bool
 func (c *compiler) operation(in *v1alpha1.RuleOperation, action policy.Action, at place) (policy.Operation, bool) {
 	out := policy.Operation{Methods: append([]string(nil), in.Methods...)}
 	good := c.grpcOperation(in, &out, action, at)
+	headers, readable := c.ruleHeaders(in.Headers, at)
+	out.Headers, good = headers, good && readable
 	for i, p := range in.Paths {
 		pattern, err := pathPattern(p)
 		if err != nil {
@@ -165,7 +167,9 @@ func pathPattern(text string) (policy.PathPattern, error) {
 		if s == "" || s == "." || s == ".." || strings.ContainsAny(s, "*%;") {
 			return out, fmt.Errorf("path %q has a segment %q", text, s)
 		}
-		out.Segments = append(out.Segments, s)
+		if err := addSegment(&out, text, s); err != nil {
+			return out, err
+		}
 	}
 	return out, nil
 }
@@ -204,6 +208,7 @@ func (c *compiler) require(out *policy.Rule, in *v1alpha1.RuleRequirement, at pl
 		c.errorAt(at.at("principal"), "principal", fmt.Sprintf("%q is neither: an allow rule holds for nobody, a deny rule for both", in.Principal), "user or service")
 		good = false
 	}
+	good = c.requireFurther(out, in, at) && good
 	if len(out.AllScopes)+len(out.AnyScopes)+len(in.Claims) > 0 || in.Principal != "" {
 		out.NeedsUser = true
 	}
