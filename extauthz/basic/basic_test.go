@@ -293,3 +293,51 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestFloodDoesNotHoldUpProvenUsers: all slots and places for guesses are taken, and who was right within the hour is hashed all the same.
+func TestFloodDoesNotHoldUpProvenUsers(t *testing.T) {
+	const slow = "$argon2id$v=19$m=65536,t=8,p=1$c29tZXNhbHRzb21lc2FsdA$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+	c := users(staff, "alice", bcryptOf(t, "pw"), "bob", bcryptOf(t, "pw"))
+	for i := range 40 {
+		c.Users = append(c.Users, policy.BasicUser{Name: fmt.Sprint("slow", i), Hash: slow})
+	}
+	var mu sync.Mutex
+	now := start
+	v := basic.New(basic.Options{Hashes: 1, Now: func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}})
+	v.Publish([]policy.Credentials{c})
+	verify := func(ctx context.Context, userPassword string) string {
+		_, err := v.Snapshot().Verify(ctx, raw(userPassword), []policy.Name{staff})
+		return credential.Reason(err)
+	}
+	if reason := verify(t.Context(), "alice:pw"); reason != "" {
+		t.Fatal(reason)
+	}
+	mu.Lock()
+	now = now.Add(2 * time.Minute)
+	mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	busy := make(chan string, 40)
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() { busy <- verify(ctx, fmt.Sprintf("slow%d:guess", i)) })
+	}
+	for range 23 { // 40 without the one that is hashed and those that wait
+		if reason := <-busy; reason != basic.ReasonBusy && reason != basic.ReasonRefused {
+			t.Errorf("%q", reason)
+		}
+	}
+	before := v.Hashes()
+	if reason := verify(t.Context(), "alice:pw"); reason != "" {
+		t.Errorf("who was right within the hour: %q", reason)
+	}
+	if n := v.Hashes() - before; n < 1 {
+		t.Error("it was not hashed")
+	}
+	cancel()
+	wg.Wait()
+}

@@ -36,6 +36,17 @@ func (g *gate) enter(ctx context.Context) (full bool, err error) {
 	}
 }
 
+// enterFree takes a slot that nobody waits for.
+func (g *gate) enterFree() bool {
+	select {
+	case g.slots <- struct{}{}:
+		g.waiting.Add(1)
+		return true
+	default:
+		return false
+	}
+}
+
 func (g *gate) leave() {
 	<-g.slots
 	g.waiting.Add(-1)

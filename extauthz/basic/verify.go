@@ -204,11 +204,7 @@ func (v *Verifier) fly(ctx context.Context, f *flight, t *try, proven bool) {
 		v.mu.Unlock()
 		close(f.done)
 	}()
-	gate := v.strangers
-	if proven {
-		gate = v.proven
-	}
-	full, err := gate.enter(ctx)
+	gate, full, err := v.enter(ctx, proven)
 	switch {
 	case full:
 		v.counts.busy.Add(1)
@@ -223,4 +219,17 @@ func (v *Verifier) fly(ctx context.Context, f *flight, t *try, proven bool) {
 	// What a stranger's password came to is dropped here: remembered, it would tell of the user whose hash the name has picked.
 	f.right = t.account.hash.matches(t.password) && t.known
 	f.err, hashed = nil, true
+}
+
+// enter waits for a slot among strangers. Who was right within the hour takes a free one of theirs, else waits for the one that they don't get.
+func (v *Verifier) enter(ctx context.Context, proven bool) (g *gate, full bool, err error) {
+	if !proven {
+		full, err = v.strangers.enter(ctx)
+		return v.strangers, full, err
+	}
+	if ctx.Err() == nil && v.strangers.enterFree() {
+		return v.strangers, false, nil
+	}
+	full, err = v.proven.enter(ctx)
+	return v.proven, full, err
 }
