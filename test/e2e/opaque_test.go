@@ -127,6 +127,13 @@ func (i *introspector) introspect(w http.ResponseWriter, r *http.Request) {
 // opaqueSite is a mesh whose routes take opaque tokens of one server by several rules.
 func opaqueSite(t *testing.T, i *introspector, cacheFor string) *site {
 	t.Helper()
+	s, _ := opaqueEnv(t, i, cacheFor)
+	return s
+}
+
+// opaqueEnv is opaqueSite with the product that runs it.
+func opaqueEnv(t *testing.T, i *introspector, cacheFor string) (*site, *testenv.Env) {
+	t.Helper()
 	s := newSite(t, "lobby")
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("hush\n"), 0o600); err != nil {
@@ -162,7 +169,7 @@ spec:
 			t.Fatalf("%+v", d)
 		}
 	}
-	return s
+	return s, e
 }
 
 func (s *site) call(t *testing.T, path, token string) testenv.Reply {
