@@ -64,7 +64,7 @@ func (c *compiler) useIssuers() {
 		readable := (out.Roles != nil) == (it.value.Spec.Roles != nil) && (out.Groups != nil) == (it.value.Spec.Groups != nil)
 		if len(out.Issuers) == 0 && out.Introspection == nil || len(out.ServiceMarkers) != len(it.value.Spec.ServiceMarkers) || !readable {
 			c.unusable[it.obj.Key] = true
-			c.errorAt(place{it.obj, "spec"}, "issuer", it.obj.Key.String()+" has no iss, or a service marker, roles or groups that can't be read", "see what is said of the object itself")
+			c.errorAt(place{it.obj, "spec"}, "issuer", it.obj.Key.String()+" has no iss, or a service marker that can't be read", "see what is said of the object itself")
 			continue
 		}
 		c.issuerURLs[it.name] = out.Issuers
