@@ -1,9 +1,11 @@
 package decide_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -62,12 +64,105 @@ func (n naive) matching(l policy.Level, action policy.Action, f *decide.Facts) [
 	for _, name := range l.Policies {
 		p := n.policies[name]
 		for _, r := range p.Rules {
-			if r.Action == action && !r.Audit && operationHolds(r, f) && peerHolds(r, f) && userHolds(p, r, f) {
+			if r.Action == action && !r.Audit && peerHolds(r, f) && userHolds(p, r, f) && wholeHolds(p, r, f) {
 				hits = append(hits, name.String()+"/"+r.Name)
 			}
 		}
 	}
 	return hits
+}
+
+// wholeHolds tries the condition with what every path of every operation calls its variables.
+func wholeHolds(p policy.Policy, r policy.Rule, f *decide.Facts) bool {
+	if r.Condition == "" {
+		return operationHolds(r, f)
+	}
+	if len(r.To) == 0 {
+		return conditionHolds(p, r, f, nil)
+	}
+	for _, op := range r.To {
+		paths := op.Paths
+		if len(paths) == 0 {
+			paths = []policy.PathPattern{{Prefix: true}}
+		}
+		for _, pattern := range paths {
+			one := r
+			one.To = []policy.Operation{op}
+			one.To[0].Paths = []policy.PathPattern{pattern}
+			if !operationHolds(one, f) {
+				continue
+			}
+			params := map[string]string{}
+			for i, name := range pattern.Variables {
+				if name != "" {
+					params[name] = f.Segments[i]
+				}
+			}
+			if conditionHolds(p, r, f, params) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// celled are conditions, and what they mean: true, false, or an error, which is false to an allow rule and true to a deny rule.
+var celled = map[string]func(u *decide.User, f *decide.Facts, params map[string]string) (holds, ok bool){
+	`request.method == "GET"`: func(_ *decide.User, f *decide.Facts, _ map[string]string) (bool, bool) {
+		return f.Method == "GET", true
+	},
+	`has(user.subject) && "admin" in user.roles`: func(u *decide.User, _ *decide.Facts, _ map[string]string) (bool, bool) {
+		return u != nil && slices.Contains(u.Roles, "admin"), true
+	},
+	`user.claims.n == 1`: func(u *decide.User, _ *decide.Facts, _ map[string]string) (bool, bool) { return u != nil, u != nil },
+	`request.params.x == "a"`: func(_ *decide.User, _ *decide.Facts, params map[string]string) (bool, bool) {
+		x, ok := params["x"]
+		return x == "a", ok
+	},
+	`request.headers["x-color"] == ["blue"]`: func(_ *decide.User, f *decide.Facts, _ map[string]string) (bool, bool) {
+		var all []string
+		for _, h := range f.Headers {
+			if h.Name == "x-color" {
+				all = append(all, h.Value)
+			}
+		}
+		return len(all) == 1 && all[0] == "blue", len(all) > 0
+	},
+	`this is none`: func(*decide.User, *decide.Facts, map[string]string) (bool, bool) { return false, false },
+}
+
+func conditionHolds(p policy.Policy, r policy.Rule, f *decide.Facts, params map[string]string) bool {
+	u := f.User
+	if u != nil && !accepted(p, u) {
+		u = nil
+	}
+	holds, ok := celled[r.Condition](u, f, params)
+	if !ok {
+		return r.Action == policy.Deny
+	}
+	return holds
+}
+
+func headersHold(op policy.Operation, deny bool, f *decide.Facts) bool {
+	for _, want := range op.Headers {
+		var lines, parts []string
+		for _, h := range f.Headers {
+			if h.Name == want.Name {
+				lines = append(lines, h.Value)
+				for _, p := range strings.Split(h.Value, ",") {
+					parts = append(parts, strings.TrimSpace(p))
+				}
+			}
+		}
+		in := func(all []string) bool {
+			return slices.ContainsFunc(all, func(v string) bool { return slices.Contains(want.AnyOf, v) })
+		}
+		there := want.Present && len(lines) > 0 || in(lines) || deny && in(parts)
+		if !there || !deny && len(lines) != 1 {
+			return false
+		}
+	}
+	return true
 }
 
 func operationHolds(r policy.Rule, f *decide.Facts) bool {
@@ -79,6 +174,9 @@ func operationHolds(r policy.Rule, f *decide.Facts) bool {
 		path += "/"
 	}
 	for _, op := range r.To {
+		if !headersHold(op, r.Action == policy.Deny, f) {
+			continue
+		}
 		methods := len(op.Methods) == 0 || slices.Contains(op.Methods, f.Method)
 		hosts := len(op.Hosts) == 0 || slices.ContainsFunc(op.Hosts, func(h string) bool {
 			if strings.HasPrefix(h, "*.") {
@@ -87,7 +185,16 @@ func operationHolds(r policy.Rule, f *decide.Facts) bool {
 			return f.Host == h
 		})
 		paths := len(op.Paths) == 0 || slices.ContainsFunc(op.Paths, func(p policy.PathPattern) bool {
-			pattern := "/" + strings.Join(p.Segments, "/")
+			if len(p.Variables) > len(f.Segments) {
+				return false
+			}
+			segments := slices.Clone(p.Segments)
+			for i, name := range p.Variables {
+				if name != "" && i < len(f.Segments) {
+					segments[i] = f.Segments[i]
+				}
+			}
+			pattern := "/" + strings.Join(segments, "/")
 			if p.Prefix {
 				return pattern == "/" || path == pattern || strings.HasPrefix(path, pattern+"/")
 			}
@@ -119,7 +226,24 @@ func userHolds(p policy.Policy, r policy.Rule, f *decide.Facts) bool {
 		}
 		return byPeer || byNothing
 	}
-	return byUser && (!r.NeedsPeer || f.Peer != "") && principalHolds(r, f.User) && missing(r, f.User) == 0 && claimsHold(r, f.User)
+	return byUser && (!r.NeedsPeer || f.Peer != "") && principalHolds(r, f.User) && missing(r, f.User) == 0 && claimsHold(r, f.User) &&
+		namesHold(r.AllRoles, r.AnyRoles, f.User.Roles) && namesHold(r.AllGroups, r.AnyGroups, f.User.Groups) && signInHolds(r, f)
+}
+
+func namesHold(allOf, anyOf, have []string) bool {
+	for _, n := range allOf {
+		if !slices.Contains(have, n) {
+			return false
+		}
+	}
+	return len(anyOf) == 0 || slices.ContainsFunc(anyOf, func(n string) bool { return slices.Contains(have, n) })
+}
+
+func signInHolds(r policy.Rule, f *decide.Facts) bool {
+	if len(r.ACR) > 0 && !slices.Contains(r.ACR, f.User.ACR) {
+		return false
+	}
+	return r.MaxAge == 0 || !f.User.AuthTime.IsZero() && !f.User.AuthTime.Before(f.Now.Add(-r.MaxAge))
 }
 
 func accepted(p policy.Policy, u *decide.User) bool {
@@ -193,8 +317,19 @@ func (n naive) why(l policy.Level, f *decide.Facts) verdict {
 	for _, name := range l.Policies {
 		p := n.policies[name]
 		for _, r := range p.Rules {
-			if r.Action != policy.Allow || r.Audit || !operationHolds(r, f) || r.NeedsUser && !acceptsAny(p) {
+			if r.Action != policy.Allow || r.Audit || r.NeedsUser && !acceptsAny(p) {
 				continue
+			}
+			if !operationHolds(r, f) {
+				bare := r
+				bare.To = nil
+				for _, op := range r.To {
+					op.Headers = nil
+					bare.To = append(bare.To, op)
+				}
+				if !operationHolds(bare, f) {
+					continue
+				}
 			}
 			rank, reason, lacks := n.distance(p, r, f)
 			if rank < best {
@@ -209,6 +344,12 @@ func (n naive) why(l policy.Level, f *decide.Facts) verdict {
 }
 
 func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, decide.Reason, int) {
+	if !operationHolds(r, f) {
+		if peerHolds(r, f) && userHolds(p, r, f) {
+			return 20000, decide.HeadersMismatch, 0
+		}
+		return 20001, decide.HeadersMismatch, 0
+	}
 	if !peerHolds(r, f) {
 		if userHolds(p, r, f) {
 			return 10000, decide.PeerNotAllowed, 0
@@ -216,6 +357,8 @@ func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, d
 		return 10001, decide.PeerNotAllowed, 0
 	}
 	switch {
+	case userHolds(p, r, f):
+		return 1000, decide.ConditionFalse, 0
 	case r.NeedsPeer && f.Peer == "" && (r.NeedsUser || f.User == nil || len(r.Credentials) == 0):
 		return 5000, decide.PeerNotAllowed, 0
 	case f.User == nil:
@@ -226,10 +369,23 @@ func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, d
 		return 4000, decide.CredentialNotAccepted, 0
 	case !principalHolds(r, f.User):
 		return 3000, decide.PrincipalNotAllowed, 0
-	case claimsHold(r, f.User):
+	}
+	wrong := decide.Undecided
+	switch {
+	case !claimsHold(r, f.User):
+		wrong = decide.ClaimsMismatch
+	case !namesHold(r.AllRoles, r.AnyRoles, f.User.Roles):
+		wrong = decide.RolesMissing
+	case !namesHold(r.AllGroups, r.AnyGroups, f.User.Groups):
+		wrong = decide.GroupsMissing
+	}
+	switch {
+	case wrong == decide.Undecided && missing(r, f.User) > 0:
 		return missing(r, f.User), decide.InsufficientScope, missing(r, f.User)
+	case wrong == decide.Undecided:
+		return 1, decide.InsufficientAuthentication, 0
 	case missing(r, f.User) == 0:
-		return 1000, decide.ClaimsMismatch, 0
+		return 1000, wrong, 0
 	}
 	return 2000 + missing(r, f.User), decide.InsufficientScope, missing(r, f.User)
 }
@@ -284,10 +440,25 @@ func drawRule(t *rapid.T, name string, hasUsers bool) policy.Rule {
 		op := policy.Operation{Methods: some(t, methods, 2)}
 		for range rapid.IntRange(0, 2).Draw(t, "paths") {
 			p := policy.PathPattern{Segments: some(t, words, 3), Prefix: rapid.Bool().Draw(t, "prefix")}
+			if rapid.IntRange(0, 2).Draw(t, "template") == 0 {
+				p.Variables = make([]string, len(p.Segments))
+				for i := range p.Segments {
+					if rapid.Bool().Draw(t, "variable") {
+						p.Segments[i], p.Variables[i] = "", string(rune('x'+i))
+					}
+				}
+			}
 			p.Slash = !p.Prefix && len(p.Segments) > 0 && rapid.IntRange(0, 4).Draw(t, "slash") == 0
 			op.Paths = append(op.Paths, p)
 		}
 		op.Hosts = some(t, append([]string{"*.a.test", "*.test"}, hosts...), 2)
+		if rapid.IntRange(0, 4).Draw(t, "headers") == 0 {
+			h := policy.HeaderMatch{Name: rapid.SampledFrom([]string{"x-color", "x-size"}).Draw(t, "header")}
+			if h.Present = rapid.Bool().Draw(t, "present"); !h.Present {
+				h.AnyOf = []string{rapid.SampledFrom([]string{"blue", "red"}).Draw(t, "value")}
+			}
+			op.Headers = append(op.Headers, h)
+		}
 		r.To = append(r.To, op)
 	}
 	if rapid.Bool().Draw(t, "user") {
@@ -297,10 +468,20 @@ func drawRule(t *rapid.T, name string, hasUsers bool) policy.Rule {
 			r.Claims = append(r.Claims, policy.Claim{Path: path, AnyOf: append(some(t, values, 1), rapid.SampledFrom(values).Draw(t, "value"))})
 		}
 	}
+	if rapid.IntRange(0, 3).Draw(t, "names") == 0 {
+		r.AllRoles, r.AnyRoles, r.AllGroups, r.AnyGroups = sorted(some(t, scopes, 1)), sorted(some(t, scopes, 2)), sorted(some(t, scopes, 1)), sorted(some(t, scopes, 1))
+	}
+	if rapid.IntRange(0, 4).Draw(t, "sign-in") == 0 {
+		r.ACR, r.MaxAge = some(t, []string{"gold", "tin"}, 1), rapid.SampledFrom([]time.Duration{0, time.Minute, time.Hour}).Draw(t, "age")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "condition") == 0 {
+		r.Condition = rapid.SampledFrom(slices.Sorted(maps.Keys(celled))).Draw(t, "expression")
+	}
 	if rapid.IntRange(0, 2).Draw(t, "principal") == 0 {
 		r.Principal = rapid.SampledFrom([]policy.Principal{policy.UserPrincipal, policy.ServicePrincipal}).Draw(t, "kind")
 	}
-	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || r.Principal != policy.AnyPrincipal || hasUsers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
+	r.NeedsUser = len(r.AllScopes)+len(r.AnyScopes)+len(r.Claims) > 0 || r.Principal != policy.AnyPrincipal ||
+		len(r.AllRoles)+len(r.AnyRoles)+len(r.AllGroups)+len(r.AnyGroups)+len(r.ACR) > 0 || r.MaxAge > 0 || r.Condition == `user.claims.n == 1` || hasUsers && r.Action == policy.Allow && rapid.Bool().Draw(t, "needs")
 	if r.Action == policy.Allow && rapid.IntRange(0, 2).Draw(t, "proof") == 0 {
 		r.Credentials, r.NeedsPeer = some(t, proofs, 2), rapid.Bool().Draw(t, "needs peer")
 	}
@@ -313,6 +494,12 @@ func drawFacts(t *rapid.T) *decide.Facts {
 		Method:   rapid.SampledFrom(methods).Draw(t, "method"),
 		Host:     rapid.SampledFrom(hosts).Draw(t, "host"),
 		Segments: some(t, words, 4),
+		Now:      time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "lines") {
+		f.Headers = append(f.Headers, decide.Header{
+			Name: rapid.SampledFrom([]string{"x-color", "x-size"}).Draw(t, "header"), Value: rapid.SampledFrom([]string{"blue", "red", "red, blue", ""}).Draw(t, "line"),
+		})
 	}
 	f.Slash = len(f.Segments) > 0 && rapid.IntRange(0, 3).Draw(t, "slash") == 0
 	if rapid.IntRange(0, 3).Draw(t, "user") > 0 {
@@ -320,7 +507,11 @@ func drawFacts(t *rapid.T) *decide.Facts {
 		f.User = &decide.User{
 			Credential: rapid.SampledFrom(proofs).Draw(t, "kind"),
 			Issuer:     rapid.SampledFrom(issuers).Draw(t, "issuer"), Subject: "u", Service: rapid.Bool().Draw(t, "service"), Scopes: sorted(some(t, scopes, 3)),
+			Roles: sorted(some(t, scopes, 2)), Groups: sorted(some(t, scopes, 2)), ACR: rapid.SampledFrom([]string{"", "gold", "tin"}).Draw(t, "acr"),
 			Claims: map[string]any{"color": v, "n": decide.Number("1"), "deep": map[string]any{"color": v}},
+		}
+		if ago := rapid.SampledFrom([]time.Duration{0, time.Second, 30 * time.Minute, 2 * time.Hour}).Draw(t, "signed in"); ago > 0 {
+			f.User.AuthTime = f.Now.Add(-ago)
 		}
 	}
 	return f
