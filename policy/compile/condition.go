@@ -108,6 +108,22 @@ func (c *compiler) program(source string) (*condition.Program, error) {
 	return p, nil
 }
 
+// conditionClaims are the claims that a condition names.
+func (c *compiler) conditionClaims(source string) [][]string {
+	if source == "" {
+		return nil
+	}
+	program, err := c.program(source)
+	if err != nil {
+		return nil
+	}
+	var out [][]string
+	for _, name := range program.Uses().Claims {
+		out = append(out, []string{name})
+	}
+	return out
+}
+
 // bindsEverywhere tells whether every path that a rule is for has a variable of that name.
 func bindsEverywhere(to []policy.Operation, name string) bool {
 	for i := range to {

@@ -26,7 +26,7 @@ func (c *compiler) useNeeds() {
 	// What policies name is read before it grows.
 	named := make(map[portKey]need, len(ports))
 	for k, a := range ports {
-		named[k] = needOf(a, rules)
+		named[k] = c.needOf(a, rules)
 	}
 	if mints {
 		for k, a := range ports {
@@ -42,7 +42,7 @@ func (c *compiler) useNeeds() {
 		if !mints {
 			return
 		}
-		all := needOf(&r.Access, rules)
+		all := c.needOf(&r.Access, rules)
 		for _, b := range r.Backends {
 			all = all.and(named[portKey{b.Workload, b.Port}])
 		}
@@ -66,7 +66,7 @@ func (n need) and(o need) need {
 }
 
 // needOf is what rules in force ask for, and what policies name.
-func needOf(a *policy.Access, rules map[policy.Name][]policy.Rule) need {
+func (c *compiler) needOf(a *policy.Access, rules map[policy.Name][]policy.Rule) need {
 	var n need
 	if u := a.Upstream; u != nil {
 		n = need{slices.Clone(u.Scopes), slices.Clone(u.Claims)}
@@ -79,6 +79,7 @@ func needOf(a *policy.Access, rules map[policy.Name][]policy.Rule) need {
 				for _, claim := range r.Claims {
 					n.claims = append(n.claims, claim.Path)
 				}
+				n.claims = append(n.claims, c.conditionClaims(r.Condition)...)
 			}
 		}
 	}

@@ -197,13 +197,15 @@ func TestCostLimit(t *testing.T) {
 func TestUses(t *testing.T) {
 	c := compiler(t)
 	for source, want := range map[string]condition.Uses{
-		`request.method == "GET"`:                                   {},
-		`user.subject == "a"`:                                       {User: true},
-		`token.expires > request.time`:                              {User: true},
-		`has(user.subject) && user.subject == request.params.owner`: {User: true, AsksForUser: true, Params: []string{"owner"}, ReadsParams: true},
-		`request.params["b"] == request.params.a`:                   {Params: []string{"a", "b"}, ReadsParams: true},
-		`request.segments.size() > 2`:                               {},
-		`request.params.size() > 2`:                                 {ReadsParams: true},
+		`request.method == "GET"`: {},
+		`user.subject == "a"`:     {User: true},
+		`user.claims.a.b == token.claims["c"] && "d" in user.claims && has(user.claims)`: {User: true, AsksForUser: true, Claims: []string{"a", "c", "d"}},
+		`user.claims.exists(c, c == "x") && user.claims.a == 1`:                          {User: true, Claims: []string{"a"}, AllClaims: true},
+		`token.expires > request.time`:                                                   {User: true},
+		`has(user.subject) && user.subject == request.params.owner`:                      {User: true, AsksForUser: true, Params: []string{"owner"}, ReadsParams: true},
+		`request.params["b"] == request.params.a`:                                        {Params: []string{"a", "b"}, ReadsParams: true},
+		`request.segments.size() > 2`:                                                    {},
+		`request.params.size() > 2`:                                                      {ReadsParams: true},
 	} {
 		p, err := c.Compile(source)
 		if err != nil {

@@ -17,6 +17,9 @@ type Uses struct {
 	User, AsksForUser bool
 	// Params are the path variables that it names; sorted.
 	Params []string
+	// Claims are the top claims that it names, of user.claims and token.claims; sorted. AllClaims: it looks at them in another way.
+	Claims    []string
+	AllClaims bool
 	// ReadsParams: request.params at all.
 	ReadsParams bool
 }
@@ -29,13 +32,17 @@ type usage struct {
 	checked  *ast.AST
 	source   string
 	problems Problems
+	// claims counts where the claims are looked at, named where one of them is named.
+	claims, named int
 }
 
 func usesOf(checked *cel.Ast) (Uses, Problems) {
 	u := &usage{checked: checked.NativeRep(), source: checked.Source().Content()}
 	ast.PreOrderVisit(u.checked.Expr(), ast.NewExprVisitor(u.visit))
 	slices.Sort(u.uses.Params)
-	u.uses.Params = slices.Compact(u.uses.Params)
+	slices.Sort(u.uses.Claims)
+	u.uses.Params, u.uses.Claims = slices.Compact(u.uses.Params), slices.Compact(u.uses.Claims)
+	u.uses.AllClaims = u.claims > u.named
 	return u.uses, u.problems
 }
 
@@ -58,7 +65,12 @@ func (u *usage) selected(e ast.Expr) {
 		u.uses.AsksForUser = u.uses.AsksForUser || s.IsTestOnly()
 	}
 	u.uses.ReadsParams = u.uses.ReadsParams || isField(e, "params")
+	if isClaims(e) {
+		u.claims++
+	}
 	switch {
+	case isClaims(s.Operand()):
+		u.claim(s.FieldName())
 	case isField(s.Operand(), "params"):
 		u.uses.Params = append(u.uses.Params, s.FieldName())
 	case isField(s.Operand(), "headers"):
@@ -86,6 +98,8 @@ func (u *usage) call(e ast.Expr) {
 	name, ok := key.AsLiteral().(types.String)
 	switch {
 	case !ok:
+	case isClaims(of):
+		u.claim(string(name))
 	case isField(of, "params"):
 		u.uses.Params = append(u.uses.Params, string(name))
 	case isField(of, "headers"):
@@ -127,6 +141,20 @@ func placeOf(source string, offset int) (line, column int) {
 
 func isVariable(e ast.Expr, name string) bool {
 	return e.Kind() == ast.IdentKind && e.AsIdent() == name
+}
+
+func (u *usage) claim(name string) {
+	u.named++
+	u.uses.Claims = append(u.uses.Claims, name)
+}
+
+// isClaims tells whether e is user.claims or token.claims.
+func isClaims(e ast.Expr) bool {
+	if e.Kind() != ast.SelectKind || e.AsSelect().FieldName() != "claims" || e.AsSelect().IsTestOnly() {
+		return false
+	}
+	of := e.AsSelect().Operand()
+	return isVariable(of, varUser) || isVariable(of, varToken)
 }
 
 // isField tells whether e is request.NAME.
