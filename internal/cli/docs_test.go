@@ -30,6 +30,10 @@ func TestExamplesOfTheManualAreOneMesh(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(strings.Join(examples, "---\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	const users = "bob:$2y$10$abcdefghijklmnopqrstuuJr5m1Y9pW7ZJm2nWbXb0h1q3yqfZp6.\n" // of the example of Credentials
+	if err := os.WriteFile(filepath.Join(dir, "staff.htpasswd"), []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var out, errs bytes.Buffer
 	code := cli.Main(t.Context(), []string{"validate", "-f", dir}, cli.IO{Out: &out, Err: &errs})
 	if text := out.String() + errs.String(); code != 0 || !strings.Contains(text, "is valid: 0 errors, 0 warnings, 0 notices") {
