@@ -23,7 +23,7 @@ var rules = []rule{
 	{"policy/condition", nil, "the language of conditions knows what an evaluation sees and nothing else"},
 	{"policy/decide", []string{"policy", "policy/condition"}, "a decision is pure: replay and tests run it without servers"},
 	{"policy/route", []string{"policy"}, "which route a request has is pure: it is compared with Envoy, and never asks one"},
-	{"policy/compile", []string{"policy", "manifests"}, "compile turns objects into the Set and knows neither Envoy nor the network"},
+	{"policy/compile", []string{"policy", "policy/condition", "manifests"}, "compile turns objects into the Set and knows neither Envoy nor the network"},
 	{"manifests", []string{"manifests"}, "an object is what the operator wrote, whatever is made of it"},
 	{"controlplane", []string{"policy", "controlplane"}, "what Envoy is told must not depend on how requests are judged"},
 	{"controlplane/ads", []string{"policy", "controlplane/ads"}, "the protocol server carries resources and does not know what they say"},

@@ -64,6 +64,9 @@ func (c *cursor) find(r rune, style yaml.Style) (manifests.Position, bool) {
 			if s := row[c.column]; s == ' ' || s == '\t' || s == '\r' {
 				continue
 			}
+			if row[c.column] == '\\' && c.column == len(row)-1 && style&yaml.DoubleQuotedStyle != 0 {
+				continue // the line goes on
+			}
 			pos := manifests.Position{Line: c.line + 1, Column: c.column + 1}
 			n, ok := taken(row[c.column:], r, style)
 			c.column += n

@@ -18,11 +18,11 @@ func Listed(claims map[string]any, l *policy.Listing) []string {
 	for _, path := range l.From {
 		switch v, _ := claimAt(claims, path); v := v.(type) {
 		case string:
-			words := []string{v}
-			if l.Separator != "" {
-				words = strings.Split(v, l.Separator)
+			if l.Separator == "" {
+				out = appendName(out, l, v)
+				continue
 			}
-			for _, w := range words {
+			for w := range strings.SplitSeq(v, l.Separator) {
 				out = appendName(out, l, strings.TrimSpace(w))
 			}
 		case []any:
