@@ -223,7 +223,7 @@ func Validate(ctx context.Context, path string) (diagnostics []manifests.Diagnos
 	if manifests.HasErrors(diagnostics) {
 		err = ErrInvalid
 	}
-	return diagnostics, s.Skipped, err
+	return diagnostics, notPasswordFiles(s.Skipped, set), err
 }
 
 // notFile refuses a file where the directory of manifests is meant. A directory that is missing may still come.

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"path/filepath"
+	"slices"
+
 	"github.com/credence-mesh/credence/extauthz/basic"
 	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/manifests/v1alpha1"
@@ -44,4 +47,15 @@ func fieldOf(objects []*manifests.Object, key manifests.Key, field string) manif
 		}
 	}
 	return manifests.Position{}
+}
+
+// notPasswordFiles leaves the files out that passwordFiles has looked at.
+func notPasswordFiles(skipped []string, set *policy.Set) []string {
+	if set == nil {
+		return skipped
+	}
+	return slices.DeleteFunc(slices.Clone(skipped), func(name string) bool {
+		path, err := filepath.Abs(name)
+		return err == nil && slices.ContainsFunc(set.Credentials, func(c policy.Credentials) bool { return c.Htpasswd != nil && c.Htpasswd.File == path })
+	})
 }
