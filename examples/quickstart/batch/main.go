@@ -1,4 +1,4 @@
-// Command batch calls the URL that it is given, once, with the token in $TOKEN if there is one, and prints the status and the body. It
+// Command batch calls the URL that it is given, once, with the internal token in $TOKEN if there is one, and prints the status and the body. It
 // serves nothing; payments does not let it in. `batch whoami` prints the SPIFFE ID that the Workload API gives it.
 package main
 
@@ -43,10 +43,6 @@ func whoami(ctx context.Context, _ string) (string, error) {
 }
 
 func call(ctx context.Context, target string) (string, error) {
-	authorization := ""
-	if token := os.Getenv("TOKEN"); token != "" {
-		authorization = "Bearer " + token
-	}
-	status, body, err := service.Call(ctx, service.Client(), target, authorization)
+	status, body, err := service.Call(ctx, service.Client(), target, os.Getenv("TOKEN"))
 	return fmt.Sprintf("%d %s", status, body), err
 }

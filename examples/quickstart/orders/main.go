@@ -12,6 +12,9 @@ func main() {
 	stop := serveGRPC(context.Background())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /orders", service.Forward("orders", "http://payments/payments", service.Client()))
+	mux.HandleFunc("GET /orders/count", func(w http.ResponseWriter, r *http.Request) {
+		service.Reply(w, http.StatusOK, service.For("orders", r))
+	})
 	service.Serve(mux)
 	stop()
 }

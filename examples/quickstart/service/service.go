@@ -26,7 +26,8 @@ type Answer struct {
 	User    string `json:"user,omitempty"`
 	Caller  string `json:"caller,omitempty"`
 	Scopes  string `json:"scopes,omitempty"`
-	// Identity are all x-credence-* headers and others that a client may have tried to forge.
+	// Identity are all x-credence-* headers and others that a client may have tried to forge, and the credentials that have come: the
+	// internal token and nothing else. A service of yours would never answer with it.
 	Identity map[string]string `json:"identity,omitempty"`
 	Status   int               `json:"status,omitempty"`
 	Next     json.RawMessage   `json:"next,omitempty"`
@@ -39,7 +40,7 @@ func For(name string, r *http.Request) Answer {
 		Scopes: r.Header.Get("X-Credence-Scopes"), Identity: map[string]string{},
 	}
 	for h, v := range r.Header {
-		if l := strings.ToLower(h); strings.HasPrefix(l, "x-credence-") || l == "txn-token" || l == "x-forwarded-client-cert" || l == "x-real-ip" {
+		if l := strings.ToLower(h); strings.HasPrefix(l, "x-credence-") || l == "txn-token" || l == "authorization" || l == "x-forwarded-client-cert" || l == "x-real-ip" {
 			a.Identity[l] = strings.Join(v, ",")
 		}
 	}
@@ -87,14 +88,14 @@ func Client() *http.Client {
 	return &http.Client{Transport: t, Timeout: 10 * time.Second}
 }
 
-// Call gets target for the user whose token is in authorization; the user's token travels along.
-func Call(ctx context.Context, c *http.Client, target, authorization string) (int, json.RawMessage, error) {
+// Call gets target for the user of the internal token, which travels along; empty: for nobody but the service itself.
+func Call(ctx context.Context, c *http.Client, target, token string) (int, json.RawMessage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	if authorization != "" {
-		req.Header.Set("Authorization", authorization)
+	if token != "" {
+		req.Header.Set("Txn-Token", token)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -124,7 +125,7 @@ func Reply(w http.ResponseWriter, status int, a Answer) {
 func Forward(name, target string, c *http.Client) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		a := For(name, r)
-		status, next, err := Call(r.Context(), c, target, r.Header.Get("Authorization"))
+		status, next, err := Call(r.Context(), c, target, r.Header.Get("Txn-Token"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return

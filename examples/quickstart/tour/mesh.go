@@ -202,7 +202,7 @@ func (m *Mesh) command(workload, path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Batch runs the workload batch once against target, through the outbound listener out (empty: its own), and returns what it printed.
+// Batch runs the workload batch once against target, with this internal token (empty: without), through the outbound listener out (empty: its own), and returns what it printed.
 func (m *Mesh) Batch(out, target, token string) (string, error) {
 	if out == "" {
 		out = m.Endpoints.Workloads["default/batch"].Outbound

@@ -20,9 +20,9 @@ type request struct {
 	// listener is "https" or "plain" of the gateway; or addr, "ip:port" or a unix socket, where it is set.
 	listener, addr string
 	host, path     string
-	// token becomes "Authorization: Bearer <token>"; header are further headers, sent as they are.
-	token  string
-	header http.Header
+	// token becomes "Authorization: Bearer <token>", internal "Txn-Token: <internal>"; header are further headers, sent as they are.
+	token, internal string
+	header          http.Header
 }
 
 // reply is what came back.
@@ -64,6 +64,9 @@ func (m *Mesh) send(ctx context.Context, r request) (reply, error) {
 	if r.token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.token)
 	}
+	if r.internal != "" {
+		req.Header.Set("Txn-Token", r.internal)
+	}
 	resp, err := (&http.Client{Transport: transport, Timeout: 15 * time.Second}).Do(req)
 	if err != nil {
 		return reply{}, err
@@ -94,21 +97,26 @@ func (r reply) String() string {
 	}
 	if s := challengeScope.FindStringSubmatch(challenge); s != nil {
 		parts = append(parts, s[1])
+	} else if scope := r.refusal().Scope; scope != "" {
+		parts = append(parts, scope)
 	}
 	return strings.Join(parts, " ")
 }
 
-// reason is the innermost reason code: the body of a refusal, also where a service has wrapped it in its own answer.
-func (r reply) reason() string {
-	var body struct {
-		Reason string          `json:"reason"`
-		Next   json.RawMessage `json:"next"`
+func (r reply) reason() string { return r.refusal().Reason }
+
+// refusal is what programs read in the body of one.
+type refusal struct {
+	Reason    string          `json:"reason"`
+	Scope     string          `json:"scope"`
+	DecidedBy string          `json:"decided_by"`
+	Next      json.RawMessage `json:"next"`
+}
+
+// refusal is the innermost one, also where a service has wrapped it in its own answer.
+func (r reply) refusal() (body refusal) {
+	if json.Unmarshal(r.body, &body) == nil && body.Next != nil {
+		return reply{body: body.Next}.refusal()
 	}
-	if json.Unmarshal(r.body, &body) != nil {
-		return ""
-	}
-	if body.Next != nil {
-		return reply{body: body.Next}.reason()
-	}
-	return body.Reason
+	return body
 }

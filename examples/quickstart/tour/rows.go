@@ -76,6 +76,7 @@ func tokenRows() []Row {
 		{"… token without the scope", "403 insufficient_scope orders:read", "the answer names the scope", withToken(scoped("profile"))},
 		{"… two Authorization headers", "400 invalid_request", "two readers could take one each", twoHeaders},
 		{"… one Authorization header with a comma", "400 invalid_request", "two readers could take one each", commaHeader},
+		{"… an internal token, from outside", "401 Bearer", "the gateway removes it: only the mesh makes them", internalFromOutside},
 		{"… right token, and forged identity headers", "200", "the upstream sees alice and the gateway's identity, nothing that was forged", rightToken},
 	}
 }
@@ -89,6 +90,14 @@ func twoHeaders(ctx context.Context, m *Mesh) (string, error) {
 		listener: "https", host: "shop.localhost", path: "/orders",
 		header: http.Header{"Authorization": {"Bearer " + token, "Bearer " + token}},
 	}))
+}
+
+func internalFromOutside(ctx context.Context, m *Mesh) (string, error) {
+	token, err := m.internal(ctx)
+	if err != nil {
+		return "", err
+	}
+	return answer(m.send(ctx, request{listener: "https", host: "shop.localhost", path: "/orders", internal: token}))
 }
 
 func commaHeader(ctx context.Context, m *Mesh) (string, error) {
@@ -135,9 +144,12 @@ func chain(r reply, m *Mesh) string {
 			return fmt.Sprintf("; %s saw the caller %q", name, a.Caller)
 		}
 		for h, v := range a.Identity {
-			forged := strings.Contains(v, "mallory") || h == "x-credence-admin" || h == "txn-token" || h == "x-real-ip"
+			forged := strings.Contains(v, "mallory") || h == "x-credence-admin" || h == "txn-token" && v == "forged" || h == "x-real-ip"
 			if h == "x-forwarded-client-cert" && strings.Contains(v, "payments") && name == "web" {
 				forged = true
+			}
+			if h == "authorization" {
+				return fmt.Sprintf("; %s saw the user's own token", name)
 			}
 			if forged {
 				return fmt.Sprintf("; %s saw a forged header %s: %s", name, h, v)

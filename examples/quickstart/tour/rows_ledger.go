@@ -15,7 +15,7 @@ func ledgerRows() []Row {
 	return []Row{
 		{"payments → ledger, which serves mTLS itself", "200", "ledger's code takes payments; the sidecar of payments has found it like any other", paymentsToLedger("/payments")},
 		{"payments → ledger without any proxy between", "200", "both ends take their SVIDs from the Workload API", paymentsToLedger("/payments/direct")},
-		{"batch → ledger with a right user", "403 peer_not_allowed by ledger", "refused by ledger's code, not by a manifest", batchToLedger},
+		{"batch → ledger with alice's internal token", "403 peer_not_allowed by ledger", "refused by ledger's code, not by a manifest", batchToLedger},
 		{"a policy lets batch call payments, then …", "200 at payments, 403 at ledger", "a manifest controls payments; ledger's code controls ledger", policyForPayments},
 		{"a policy is written for ledger", "error policy-not-enforced, 403", "it has no force, and credence says so", policyForLedger},
 	}
@@ -36,11 +36,11 @@ func ledgerSaw(body []byte, m *Mesh) string {
 // paymentsToLedger asks payments as orders does, and looks at what ledger says through it.
 func paymentsToLedger(path string) func(context.Context, *Mesh) (string, error) {
 	return func(ctx context.Context, m *Mesh) (string, error) {
-		token, err := m.right(ctx)
+		token, err := m.internal(ctx)
 		if err != nil {
 			return "", err
 		}
-		r, err := m.send(ctx, request{addr: m.Endpoints.Workloads["default/orders"].Outbound, host: "payments", path: path, token: token})
+		r, err := m.send(ctx, request{addr: m.Endpoints.Workloads["default/orders"].Outbound, host: "payments", path: path, internal: token})
 		if err != nil {
 			return "", err
 		}
@@ -53,7 +53,7 @@ func paymentsToLedger(path string) func(context.Context, *Mesh) (string, error) 
 }
 
 func batchToLedger(ctx context.Context, m *Mesh) (string, error) {
-	token, err := m.right(ctx)
+	token, err := m.internal(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -62,19 +62,13 @@ func batchToLedger(ctx context.Context, m *Mesh) (string, error) {
 		return "", err
 	}
 	code, body, _ := strings.Cut(out, " ")
-	var refusal struct {
-		Reason    string `json:"reason"`
-		DecidedBy string `json:"decided_by"`
-	}
-	if err := json.Unmarshal([]byte(body), &refusal); err != nil {
-		return out, err
-	}
-	by := strings.TrimPrefix(refusal.DecidedBy, "the code of spiffe://quickstart.test/ns/default/wl/")
-	return code + " " + refusal.Reason + " by " + by, nil
+	said := reply{body: []byte(body)}.refusal()
+	by := strings.TrimPrefix(said.DecidedBy, "the code of spiffe://quickstart.test/ns/default/wl/")
+	return code + " " + said.Reason + " by " + by, nil
 }
 
 func (m *Mesh) batchStatus(ctx context.Context, target string) (string, error) {
-	token, err := m.right(ctx)
+	token, err := m.internal(ctx)
 	if err != nil {
 		return "", err
 	}

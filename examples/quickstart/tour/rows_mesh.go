@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -19,6 +21,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/credence-mesh/credence/examples/quickstart/service"
 )
 
 func meshRows() []Row {
@@ -26,7 +30,9 @@ func meshRows() []Row {
 		{"batch asks the Workload API who it is", "spiffe://quickstart.test/ns/default/wl/batch", "recognised by its executable, without any secret", batchIdentity},
 		{"a stranger asks the Workload API the same", "PermissionDenied", "no Workload has such an executable", strangerIdentity},
 		{"web → orders → payments", "200", "three hops of mTLS, each judged by caller and user", rightToken},
-		{"batch → payments with a right user", "403 peer_not_allowed", "the user may, the calling workload may not", batchCalls},
+		{"batch → payments with alice's internal token", "403 peer_not_allowed", "the user may, the calling workload may not: it is useless to others", batchCalls},
+		{"orders → payments with alice's own token", "401 token_missing", "behind the gateway only the internal token counts", ownToken},
+		{"batch → orders by itself, without a user", "200, a token of batch", "where a policy says [peer], a chain begins with the caller's own identity", batchByItself},
 		{"orders → payments, user without the scope", "403 insufficient_scope orders:read", "the calling workload may, the user may not", wrongUser},
 		{"plain HTTP to the sidecar of payments", "refused", "it speaks mTLS only", plainToSidecar},
 		{"TLS with a certificate of another CA to it", "refused", "a SPIFFE ID counts under the trust domain's own CA only", foreignCA},
@@ -48,7 +54,7 @@ func strangerIdentity(ctx context.Context, m *Mesh) (string, error) {
 }
 
 func batchCalls(ctx context.Context, m *Mesh) (string, error) {
-	token, err := m.right(ctx)
+	token, err := m.internal(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -62,11 +68,48 @@ func batchCalls(ctx context.Context, m *Mesh) (string, error) {
 
 // wrongUser calls as orders does: through the outbound listener of its sidecar.
 func wrongUser(ctx context.Context, m *Mesh) (string, error) {
-	token, err := m.Token(ctx, "profile")
+	token, err := m.internalFor(ctx, "profile")
+	if err != nil {
+		return "", err
+	}
+	return answer(m.send(ctx, request{addr: m.Endpoints.Workloads["default/orders"].Outbound, host: "payments", path: "/payments", internal: token}))
+}
+
+// ownToken sends what orders never sees: the token that the user's client holds.
+func ownToken(ctx context.Context, m *Mesh) (string, error) {
+	token, err := m.right(ctx)
 	if err != nil {
 		return "", err
 	}
 	return answer(m.send(ctx, request{addr: m.Endpoints.Workloads["default/orders"].Outbound, host: "payments", path: "/payments", token: token}))
+}
+
+func batchByItself(_ context.Context, m *Mesh) (string, error) {
+	out, err := m.Batch("", "http://orders/orders/count", "")
+	if err != nil {
+		return "", err
+	}
+	code, body, _ := strings.Cut(out, " ")
+	var a service.Answer
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		return out, err
+	}
+	var claims struct {
+		Subject   string `json:"sub"`
+		Requester string `json:"req_wl"`
+	}
+	parts := strings.Split(a.Identity["txn-token"], ".")
+	if len(parts) != 3 {
+		return out, nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if batch := m.Endpoints.Workloads["default/batch"].SPIFFEID; err != nil || claims.Subject != batch || claims.Requester != batch {
+		return fmt.Sprintf("%s, a token of %q by %q", code, claims.Subject, claims.Requester), err
+	}
+	return code + ", a token of batch", nil
 }
 
 func plainToSidecar(ctx context.Context, m *Mesh) (string, error) {

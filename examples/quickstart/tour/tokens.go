@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/credence-mesh/credence/examples/quickstart/service"
 )
 
 const audience = "https://shop.localhost"
@@ -30,6 +32,31 @@ func (m *Mesh) Token(ctx context.Context, scopes string, claims ...string) (stri
 }
 
 func (m *Mesh) right(ctx context.Context) (string, error) { return m.Token(ctx, "orders:read") }
+
+// internal is the internal token that services get for alice, who has the right scope.
+func (m *Mesh) internal(ctx context.Context) (string, error) {
+	return m.internalFor(ctx, "orders:read")
+}
+
+// internalFor is the internal token that web gets for alice with these scopes. web shows it; outside of the mesh nobody takes it.
+func (m *Mesh) internalFor(ctx context.Context, scopes string) (string, error) {
+	token, err := m.Token(ctx, scopes)
+	if err != nil {
+		return "", err
+	}
+	r, err := m.shop(ctx, "/", token)
+	if err != nil {
+		return "", err
+	}
+	var a service.Answer
+	if err := json.Unmarshal(r.body, &a); err != nil {
+		return "", err
+	}
+	if a.Identity["txn-token"] == "" {
+		return "", fmt.Errorf("web got no internal token: %s %s", r, r.body)
+	}
+	return a.Identity["txn-token"], nil
+}
 
 func (m *Mesh) expired(ctx context.Context) (string, error) {
 	now := time.Now().Unix()
