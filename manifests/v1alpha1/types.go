@@ -487,7 +487,7 @@ type RuleRequirement struct {
 	Condition string `json:"condition,omitempty"`
 }
 
-// NameRequirement: AllOf: every one; AnyOf: at least one.
+// NameRequirement wants every one of AllOf, and at least one of AnyOf.
 type NameRequirement struct {
 	AllOf []string `json:"allOf,omitempty"`
 	AnyOf []string `json:"anyOf,omitempty"`

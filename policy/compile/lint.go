@@ -136,7 +136,3 @@ func pathSegments(path string) ([]string, bool) {
 	}
 	return segments, false
 }
-
-func hasPrefix(s, prefix []string) bool {
-	return len(s) >= len(prefix) && slices.Equal(s[:len(prefix)], prefix)
-}

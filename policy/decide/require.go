@@ -40,9 +40,11 @@ func missingNames(have, allOf, anyOf []string) []string {
 }
 
 func (c *compiled) hasRoles(u *User) bool { return hasNames(u.Roles, c.rule.AllRoles, c.rule.AnyRoles) }
+
 func (c *compiled) hasGroups(u *User) bool {
 	return hasNames(u.Groups, c.rule.AllGroups, c.rule.AnyGroups)
 }
+
 func (c *compiled) hasACR(u *User) bool {
 	return len(c.rule.ACR) == 0 || u.ACR != "" && slices.Contains(c.rule.ACR, u.ACR)
 }
