@@ -249,7 +249,8 @@ func TestUntilIsWhenNothingCoveredCanLive(t *testing.T) {
 	bounded := policy.Issuer{Issuers: []string{"https://a.test"}, MaxLifetime: time.Hour, Leeway: 30 * time.Second, ExpLeeway: time.Second}
 	longer := policy.Issuer{Issuers: []string{"https://b.test"}, MaxLifetime: 24 * time.Hour}
 	open1 := policy.Issuer{Issuers: []string{"https://c.test"}}
-	opaque := policy.Issuer{MaxLifetime: 2 * time.Hour}
+	opaque := policy.Issuer{Introspection: &policy.Introspection{}, MaxLifetime: 2 * time.Hour}
+	nameless := policy.Issuer{Issuers: []string{"https://d.test"}, Introspection: &policy.Introspection{}, MaxLifetime: 3 * time.Hour}
 	one := time.Hour + 31*time.Second + 10*time.Minute
 	day := 24*time.Hour + 10*time.Minute
 	set := func(issuers ...policy.Issuer) *policy.Set { return &policy.Set{Issuers: issuers} }
@@ -266,6 +267,7 @@ func TestUntilIsWhenNothingCoveredCanLive(t *testing.T) {
 		"a jti of an issuer without a bound":     {set(bounded, open1), policy.Revocation{TokenID: "t"}, 0},
 		"a jti of an issuer that is not there":   {set(bounded), policy.Revocation{TokenID: "t", Issuer: "https://x.test"}, 0},
 		"a jti, an opaque issuer may be meant":   {set(bounded, opaque), policy.Revocation{TokenID: "t", Issuer: "https://a.test"}, 2*time.Hour + 10*time.Minute},
+		"a jti, no iss in the answer":            {set(opaque, nameless), policy.Revocation{TokenID: "t", Issuer: "introspection/default/d"}, 3*time.Hour + 10*time.Minute},
 		"a jti before any manifests":             {nil, policy.Revocation{TokenID: "t"}, 0},
 		"a jti beside Credentials":               {users, policy.Revocation{TokenID: "t"}, one},
 		"a subject":                              {set(bounded), policy.Revocation{Subject: "a"}, 0},
@@ -340,13 +342,13 @@ func TestSweepForgetsWhatHasEnded(t *testing.T) {
 		stays := add(t, s, policy.Revocation{Subject: "bob"})
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
-		time.Sleep(time.Hour + 9*time.Minute)
+		time.Sleep(time.Hour + 9*time.Minute) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		if got := len(s.List()); got != 301 {
 			t.Errorf("%d are left before the end", got)
 		}
 		d.change(func() { d.fail = errors.New("busy") })
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		if got := len(s.List()); got != 301 {
 			t.Errorf("%d are left where none can be deleted", got)
@@ -354,7 +356,7 @@ func TestSweepForgetsWhatHasEnded(t *testing.T) {
 		d.mu.Lock()
 		d.fail = nil
 		d.mu.Unlock()
-		time.Sleep(3 * time.Minute)
+		time.Sleep(3 * time.Minute) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		if diff := cmp.Diff([]revocation.Entry{stays}, s.List()); diff != "" || len(d.values) != 1 {
 			t.Errorf("left, %d kept (-want +got):\n%s", len(d.values), diff)

@@ -36,8 +36,8 @@ func longest(r *policy.Revocation, set *policy.Set) (time.Duration, bool) {
 	life, found := time.Duration(0), false
 	for i := range set.Issuers {
 		issuer := &set.Issuers[i]
-		// An issuer of opaque tokens that lists none may say any iss.
-		if r.Issuer != "" && len(issuer.Issuers) > 0 && !slices.Contains(issuer.Issuers, r.Issuer) {
+		// Whoever is asked about opaque tokens may name any iss, where none is listed, or none: that is introspection/NAMESPACE/NAME.
+		if r.Issuer != "" && issuer.Introspection == nil && !slices.Contains(issuer.Issuers, r.Issuer) {
 			continue
 		}
 		if issuer.MaxLifetime <= 0 {

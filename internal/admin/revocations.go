@@ -138,7 +138,7 @@ func object(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client is gone, then
 }
 
-// ErrRefused: the product has answered that it does not do what it was asked for; the message says why.
+// ErrRefused says that the product has answered, and does not do what it was asked for; the message says why.
 var ErrRefused = errors.New("refused")
 
 // Revoke asks the product behind the socket for a revocation. With a nil error it is on disk, and every request from now on is judged by it.

@@ -40,7 +40,7 @@ Credentials object alone; what does not say when it was issued is never spared b
 	c.Flags().StringVar(&n.TokenID, "jti", "", "the token with this jti")
 	c.Flags().StringVar(&n.Subject, "subject", "", "credentials of this subject (sub, user name)")
 	c.Flags().StringVar(&n.Client, "client", "", "tokens that this OAuth client has got")
-	c.Flags().StringVar(&n.Issuer, "issuer", "", "credentials of this issuer (the exact iss), or of credentials/NAMESPACE/NAME")
+	c.Flags().StringVar(&n.Issuer, "issuer", "", "credentials of this issuer: the exact iss, introspection/NAMESPACE/NAME where answers have none, or credentials/NAMESPACE/NAME")
 	before := c.Flags().String("issued-before", "", "spare what was issued at this time or later: now, or a time (RFC 3339)")
 	c.Flags().StringVar(&n.Reason, "reason", "", "for people who read the list")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -234,3 +234,37 @@ func TestRevokedPasswordAndKey(t *testing.T) {
 	want("another alice revoked", 200, 200)
 	undo(other)
 }
+
+// TestRevokedInternalToken: an internal token falls with the credential that it was made for, on its way too, whatever of it is revoked.
+func TestRevokedInternalToken(t *testing.T) {
+	t.Parallel()
+	for _, internalTokens := range []string{"{}", "{mode: cached}"} {
+		t.Run(internalTokens, func(t *testing.T) {
+			c := newChain(t, internalTokens, "")
+			outer := minted(t, c.env, devissuer.Request{Client: "app", Claims: map[string]any{"jti": "outer-1"}})
+			status, seen, body := c.enter(t, "/", bearer(outer))
+			token := seen.Get("Txn-Token")
+			if status != 200 || token == "" {
+				t.Fatalf("%d %s", status, body)
+			}
+			for name, n := range map[string]admin.NewRevocation{
+				"jti": {TokenID: "outer-1"}, "subject": {Subject: "alice"}, "client": {Client: "app"}, "issuer": {Issuer: c.env.Endpoints().Issuer},
+				"issued before": {Subject: "alice", IssuedBefore: time.Now().Add(2 * time.Second)},
+			} {
+				r := revoke(t, c.env, n)
+				if status, _, _ := c.call(t, "web", "orders", token); status != 401 {
+					t.Errorf("%s: on its way: %d", name, status)
+				}
+				if status, _, _ := c.enter(t, "/", bearer(outer)); status != 401 {
+					t.Errorf("%s: at the gateway: %d", name, status)
+				}
+				if err := admin.Unrevoke(t.Context(), c.env.Endpoints().AdminSocket, r.ID); err != nil {
+					t.Fatal(err)
+				}
+				if status, _, body := c.call(t, "web", "orders", token); status != 200 {
+					t.Errorf("%s: undone: %d %s", name, status, body)
+				}
+			}
+		})
+	}
+}
