@@ -25,7 +25,7 @@ type Store struct {
 
 	// failed is why no call is answered any more: damage, a disk that lost what it was given, or ErrClosed.
 	failed atomic.Pointer[error]
-	// stuck: a panic of bbolt in mid-change may have left its lock taken.
+	// stuck: a panic of bbolt may have left its locks taken.
 	stuck atomic.Bool
 
 	// queueing guards queue. Whoever has committing works the queue off, for the others too.

@@ -50,7 +50,7 @@ func (s *Store) commit(batch []*op) {
 	var id int
 	err := s.broken()
 	if err == nil {
-		err = s.guard(&s.stuck, func() error {
+		err = s.guard(func() error {
 			return s.db.Update(func(tx *bbolt.Tx) error {
 				id = tx.ID()
 				sum = txn{tx: tx, s: s, now: s.now()}
@@ -120,7 +120,7 @@ func noRoom(err error) bool {
 // before tells whether the file is as it was before transaction id.
 func (s *Store) before(id int) bool {
 	now := id
-	err := s.guard(&s.stuck, func() error {
+	err := s.guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
 			now = tx.ID()
 			return nil
@@ -134,7 +134,7 @@ func (s *Store) view(f func(*bbolt.Tx) error) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	err := s.guard(nil, func() error { return s.db.View(f) })
+	err := s.guard(func() error { return s.db.View(f) })
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
 		s.fail(err)

@@ -4,21 +4,18 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 
 	"github.com/credence-mesh/credence/store"
 )
 
 // guard calls f. bbolt panics on a damaged page, and a file that has become shorter faults as memory: both would end the process, with all
-// requests in it, so both become ErrCorrupt here. panicked, where it is not nil, is then set.
-func (s *Store) guard(panicked *atomic.Bool, f func() error) (err error) {
+// requests in it, so both become ErrCorrupt here. bbolt may then hold its locks for ever.
+func (s *Store) guard(f func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(before)
 		if p := recover(); p != nil {
-			if panicked != nil {
-				panicked.Store(true)
-			}
+			s.stuck.Store(true)
 			s.opts.Log.Error("reading the store", "path", s.path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = s.damaged(fmt.Sprint(p))
 		}

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
+	"io/fs"
 	"os"
-
-	"go.etcd.io/bbolt"
+	"syscall"
+	"time"
 
 	"github.com/credence-mesh/credence/store"
 )
@@ -17,56 +17,96 @@ import (
 // free list, pages in use, transaction id (8 each) and the FNV-1a sum of all that.
 const (
 	headerSize = 16
-	sumAt      = 56
-	txidAt     = 48
+	metaSize   = 64
+	magic      = 0xED0CDAED
 )
 
-// heads tells whether both heads are whole and one transaction apart. bbolt is content with one and then silently goes back by a transaction,
-// which may be an acknowledged one. A crash leaves the old head or the new: it lies in one sector.
-func (s *Store) heads() (err error) {
-	f, err := os.Open(s.path)
-	if err != nil {
+type head struct {
+	pageSize                   int
+	root, freelist, high, txid uint64
+}
+
+// inspect reads the file before bbolt does, which panics, faults or never ends on damaged pages, in goroutines of its own too. It holds
+// bbolt's lock meanwhile.
+func (s *Store) inspect() (err error) {
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }() // which releases the lock
+	if err := s.lock(f); err != nil {
 		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	var txid [2]uint64
-	for i := range txid {
-		head := make([]byte, headerSize+sumAt+8)
-		if _, err := f.ReadAt(head, int64(i)*int64(s.db.Info().PageSize)); err != nil {
-			if errors.Is(err, io.EOF) {
-				return s.damaged("it ends too early")
-			}
-			return fmt.Errorf("opening the store: %w", err)
-		}
-		meta, sum := head[headerSize:], fnv.New64a()
-		_, _ = sum.Write(meta[:sumAt])
-		if sum.Sum64() != binary.NativeEndian.Uint64(meta[sumAt:]) {
-			return s.damaged("one of its two heads is broken, so the last change may be missing")
-		}
-		txid[i] = binary.NativeEndian.Uint64(meta[txidAt:])
-	}
-	if txid[0]+1 != txid[1] && txid[1]+1 != txid[0] {
-		return s.damaged("its two heads are not of one time")
 	}
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
-	return s.db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return s.damaged("it has been cut short")
-		}
-		return nil
-	})
+	if info.Size() == 0 {
+		return nil // a start that was cut off; private has looked for the key ring
+	}
+	h, err := readHeads(f)
+	if err != nil {
+		return err
+	}
+	return inspectPages(f, h, info.Size())
 }
 
-// pages tells whether bbolt's pages make a whole: none free that is in use, none used twice, none lost.
-func pages(tx *bbolt.Tx) error {
-	var first error
-	for err := range tx.Check() {
-		if first == nil {
-			first = fmt.Errorf("%w: %s", store.ErrCorrupt, err.Error())
+func (s *Store) lock(f *os.File) error {
+	for deadline := time.Now().Add(s.opts.Wait); ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a file descriptor is an int
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return fmt.Errorf("locking %s: %w", s.path, err)
+		case time.Now().After(deadline):
+			return fmt.Errorf("%w: another process has %s", store.ErrInUse, s.path)
 		}
+		<-time.After(20 * time.Millisecond)
 	}
-	return first
 }
+
+// readHeads returns the newer head if both are whole and one transaction apart. bbolt is content with one and then silently goes back by a
+// transaction, which may be an acknowledged one. A crash leaves the old head or the new: it lies in one sector.
+func readHeads(f *os.File) (head, error) {
+	first, err := readHead(f, 0)
+	if err != nil {
+		return head{}, err
+	}
+	second, err := readHead(f, int64(first.pageSize))
+	if err != nil {
+		return head{}, err
+	}
+	switch {
+	case first.pageSize != second.pageSize:
+	case first.txid+1 == second.txid:
+		return second, nil
+	case second.txid+1 == first.txid:
+		return first, nil
+	}
+	return head{}, broken("its two heads are not of one time")
+}
+
+func readHead(f *os.File, at int64) (head, error) {
+	b := make([]byte, headerSize+metaSize)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return head{}, broken("a head is missing: " + err.Error())
+	}
+	n, meta, sum := binary.NativeEndian, b[headerSize:], fnv.New64a()
+	_, _ = sum.Write(meta[:metaSize-8])
+	if n.Uint32(meta) != magic || sum.Sum64() != n.Uint64(meta[metaSize-8:]) {
+		return head{}, broken("one of its two heads is broken, so the last change may be missing")
+	}
+	h := head{
+		pageSize: int(n.Uint32(meta[8:])), root: n.Uint64(meta[16:]), freelist: n.Uint64(meta[32:]),
+		high: n.Uint64(meta[40:]), txid: n.Uint64(meta[48:]),
+	}
+	if h.pageSize < 1024 || h.pageSize > 1<<20 {
+		return head{}, broken("its pages have no possible size")
+	}
+	return h, nil
+}
+
+func broken(what string) error { return fmt.Errorf("%w: %s", store.ErrCorrupt, what) }

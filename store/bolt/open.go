@@ -23,12 +23,17 @@ func Open(path string, o Options) (*Store, error) {
 	if err := s.private(ring != nil); err != nil {
 		return nil, err
 	}
-	s.ring = ring
-	if err := s.guard(nil, s.open); err != nil {
+	if err := s.inspect(); errors.Is(err, store.ErrCorrupt) {
+		return nil, s.damaged(err.Error())
+	} else if err != nil {
 		return nil, err
 	}
-	if err := s.guard(nil, s.verify); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+	s.ring = ring
+	if err := s.guard(s.open); err != nil {
+		return nil, err
+	}
+	if err := s.guard(s.verify); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }

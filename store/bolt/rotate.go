@@ -124,5 +124,5 @@ func (t *txn) sealCanary() error {
 	if err != nil {
 		return err
 	}
-	return b.Put(canaryName, t.s.ring.Seal(nil, canaryName, nil))
+	return b.Put(canaryName, t.s.ring.Seal(nil, t.s.mark(), nil))
 }

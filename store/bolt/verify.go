@@ -14,17 +14,17 @@ import (
 // canaryName names the sealed value that tells whether a key ring is that of the file.
 var canaryName = []byte("canary")
 
+// mark is what the canary is sealed with: the name key is proven too.
+func (s *Store) mark() []byte {
+	name := s.ring.ID("meta", "canary")
+	return name[:]
+}
+
 // verify reads everything there is, and makes the key ring of a file that is new.
 func (s *Store) verify() error {
-	if err := s.heads(); err != nil {
-		return err
-	}
 	fresh := s.ring == nil
 	marked := false
 	err := s.db.View(func(tx *bbolt.Tx) (err error) {
-		if err := pages(tx); err != nil {
-			return err
-		}
 		t := txn{tx: tx, s: s, now: s.now()}
 		if fresh {
 			return t.empty("its key ring " + s.opts.Keys + " is missing")
@@ -52,7 +52,7 @@ func (t *txn) verify() (marked bool, err error) {
 	if b == nil {
 		return false, t.empty("its mark is missing")
 	}
-	if _, err := t.s.ring.Open(canaryName, b.Get(canaryName)); err != nil {
+	if _, err := t.s.ring.Open(t.s.mark(), b.Get(canaryName)); err != nil {
 		return false, fmt.Errorf("the key ring is of another store: %w", err)
 	}
 	err = t.kinds(t.verifyKind)

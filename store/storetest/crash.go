@@ -130,7 +130,7 @@ func killOne(t *testing.T, dir string, round int, last map[string]string) int {
 			break // a line cut off by the kill acknowledges nothing
 		}
 		once.Do(func() {
-			time.AfterFunc(time.Duration(rand.IntN(40_000))*time.Microsecond, func() { _ = cmd.Process.Kill() }) //nolint:gosec // a moment
+			time.AfterFunc(time.Duration(rand.IntN(150_000))*time.Microsecond, func() { _ = cmd.Process.Kill() }) //nolint:gosec // a moment
 		})
 		what, id, _ := strings.Cut(strings.TrimSpace(line), " ")
 		last[id] = what
