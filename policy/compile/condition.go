@@ -146,7 +146,7 @@ func (c *compiler) ruleHeaders(in []v1alpha1.HeaderRequirement, at place) ([]pol
 	for i := range in {
 		h := &in[i]
 		name := strings.ToLower(h.Name)
-		if !v1alpha1.RuleHeader(name) || h.Present == (len(h.AnyOf) > 0) {
+		if !v1alpha1.RuleHeader(name) || h.Present == (len(h.AnyOf) > 0) || len(h.AnyOf) > 0 && holdsKey(at.obj, name) {
 			c.errorAt(at.at("headers[%d]", i), "header", fmt.Sprintf("header %q can't be compared: an allow rule holds for nobody, a deny rule looks past it", h.Name), "")
 			good = false
 			continue
@@ -154,6 +154,14 @@ func (c *compiler) ruleHeaders(in []v1alpha1.HeaderRequirement, at place) ([]pol
 		out = append(out, policy.HeaderMatch{Name: name, AnyOf: slices.Clone(h.AnyOf), Present: h.Present})
 	}
 	return out, good
+}
+
+// holdsKey tells whether the policy takes API keys from the header: no rule sees its value then.
+func holdsKey(o *manifests.Object, name string) bool {
+	p, ok := o.Value.(*v1alpha1.AuthPolicy)
+	return ok && p.Spec.Authentication != nil && slices.ContainsFunc(p.Spec.Authentication.APIKeys, func(k v1alpha1.PolicyAPIKeys) bool {
+		return strings.EqualFold(k.Header, name)
+	})
 }
 
 var variableName = regexp.MustCompile(`^\{[A-Za-z_][A-Za-z0-9_]*\}$`)
