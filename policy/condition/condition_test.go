@@ -3,6 +3,7 @@ package condition_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +150,8 @@ func TestProblems(t *testing.T) {
 		{"too deep", strings.Repeat("(", 300) + "true" + strings.Repeat(")", 300), "", ""},
 		{"empty", "  ", "1:1", "empty"},
 		{"not UTF-8", "\xff", "1:1", "UTF-8"},
-		{"unbounded", `user.roles.all(a, user.groups.all(b, request.path.matches(a + b)))`, "1:1", "cost too much"},
+		{"a regex of the request", `request.path.matches(request.host)`, "1:29", "written in the condition"},
+		{"unbounded", `request.segments.exists(s, user.groups.exists(g, g == "x" + s))`, "1:1", "cost too much"},
 	} {
 		_, err := c.Compile(tt.source)
 		var p condition.Problems
@@ -280,5 +282,67 @@ func BenchmarkHolds(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever sends the request chooses how many segments and headers there are: a loop over them must not put them together each time.
+func TestLoopsReadHeadersOnce(t *testing.T) {
+	for _, source := range []string{
+		`request.segments.exists(s, s in request.headers)`, `request.segments.all(s, !(request.path in request.headers))`,
+		`"x-a" in request.headers || "x-b" in request.headers`,
+	} {
+		p, err := compiler(t).Compile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, times := input(), 0
+		in.Segments, in.Headers = strings.Split(strings.Repeat("a/", 1000), "/"), func(func(string, string) bool) { times++ }
+		for n := range 2 {
+			if _, err := p.Holds(in); err != nil && !strings.Contains(err.Error(), "cost") {
+				t.Fatal(err)
+			}
+			if times != n+1 {
+				t.Errorf("%s: the headers were read %d times in %d evaluations", source, times, n+1)
+			}
+		}
+	}
+}
+
+// Loops over what the client chooses end at the limit of cost, and allocate for each step, not for all that there is at each.
+func TestLoopsAllocateNothingPerStep(t *testing.T) {
+	for _, source := range []string{
+		`request.segments.exists(s, s in request.query)`, `request.segments.exists(s, request.path == s)`, `request.segments.exists(s, request.segments[0] != "a")`,
+		`request.segments.exists(s, "x" in user.groups)`,
+	} {
+		p, err := compiler(t).Compile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := input()
+		in.Segments, in.Query = strings.Split(strings.Repeat("a/", 2000), "/"), strings.Repeat("b&", 2000)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _ = p.Holds(in) // true, false or over the limit of cost
+		runtime.ReadMemStats(&after)
+		if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 2<<20 {
+			t.Errorf("%s allocates %d bytes", source, bytes)
+		}
+	}
+}
+
+// A regular expression that comes with the request costs what its sender likes.
+func TestRegularExpressionsAreLiteral(t *testing.T) {
+	for _, source := range []string{
+		`request.path.matches(request.headers["re"][0])`, `request.path.matches("a" + request.host)`, `matches(request.path, request.host)`,
+		`user.groups.exists(g, request.path.matches(g))`, `"a".matches(user.claims.pattern)`,
+	} {
+		_, err := compiler(t).Compile(source)
+		var problems condition.Problems
+		if !errors.As(err, &problems) || !strings.Contains(problems[0].Message, "regular expression") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	if _, err := compiler(t).Compile(`request.path.matches("^/a/[0-9]+$")`); err != nil {
+		t.Error(err)
 	}
 }

@@ -30,6 +30,18 @@ type Input struct {
 	Peer string
 	// User is nil where there is none.
 	User *User
+
+	// made is what was put together already: who calls has as many segments, headers and parameters as he likes, and a loop over them asks each
+	// time.
+	made made
+}
+
+type made struct {
+	path           string
+	headers, query map[string][]string
+	pathErr        error
+	queryErr       error
+	hasPath        bool
 }
 
 // User is who the credential speaks for; zero values are what it does not say.
@@ -57,6 +69,14 @@ const (
 
 // path of the request, as people write it.
 func (in *Input) path() (string, error) {
+	if !in.made.hasPath {
+		in.made.path, in.made.pathErr = in.joinPath()
+		in.made.hasPath = true
+	}
+	return in.made.path, in.made.pathErr
+}
+
+func (in *Input) joinPath() (string, error) {
 	if in.OneReading && slices.ContainsFunc(in.Segments, func(s string) bool { return s == "" || strings.ContainsAny(s, `/\`) }) {
 		return "", errors.New("the path can be read in several ways: compare request.segments")
 	}
@@ -68,7 +88,11 @@ func (in *Input) path() (string, error) {
 }
 
 func (in *Input) headers() map[string][]string {
+	if in.made.headers != nil {
+		return in.made.headers
+	}
 	out := map[string][]string{}
+	in.made.headers = out
 	if in.Headers != nil {
 		for name, value := range in.Headers {
 			out[name] = append(out[name], value)
@@ -79,6 +103,13 @@ func (in *Input) headers() map[string][]string {
 
 // query by name. One that two servers could read as two different ones (";" separates to some) is an error, as one that is not encoded well.
 func (in *Input) query() (map[string][]string, error) {
+	if in.made.query == nil && in.made.queryErr == nil {
+		in.made.query, in.made.queryErr = in.parseQuery()
+	}
+	return in.made.query, in.made.queryErr
+}
+
+func (in *Input) parseQuery() (map[string][]string, error) {
 	out := map[string][]string{}
 	if strings.Contains(in.Query, ";") {
 		return nil, errors.New("the query holds a semicolon, which servers read in two ways")

@@ -133,7 +133,7 @@ func requestFields() map[string]*types.FieldType {
 			return p, true, err
 		}),
 		"segments": field(stringList, func(in *Input) (any, bool, error) {
-			return append([]string{}, in.Segments...), true, nil
+			return listOf(in.Segments), true, nil
 		}),
 		"params": field(cel.MapType(cel.StringType, cel.StringType), func(in *Input) (any, bool, error) {
 			if in.Params == nil {
@@ -169,7 +169,15 @@ func userText(get func(u *User) string) *types.FieldType {
 }
 
 func userList(get func(u *User) []string) *types.FieldType {
-	return ofUser(stringList, func(u *User) (any, bool) { return append([]string{}, get(u)...), true })
+	return ofUser(stringList, func(u *User) (any, bool) { return listOf(get(u)), true })
+}
+
+// listOf is s itself, which the language never changes, and an empty list where there is none.
+func listOf(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
 }
 
 func userTime(get func(u *User) time.Time) *types.FieldType {

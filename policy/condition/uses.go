@@ -8,6 +8,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -81,6 +82,9 @@ func (u *usage) selected(e ast.Expr) {
 func (u *usage) call(e ast.Expr) {
 	c := e.AsCall()
 	args := c.Args()
+	if c.FunctionName() == overloads.Matches {
+		u.pattern(c)
+	}
 	if len(args) != 2 {
 		return
 	}
@@ -107,21 +111,32 @@ func (u *usage) call(e ast.Expr) {
 	}
 }
 
+// pattern refuses a regular expression that is not written in the condition: it would be read anew for each request, at a cost that whoever
+// sends it chooses.
+func (u *usage) pattern(c ast.CallExpr) {
+	args := c.Args()
+	if len(args) == 0 || args[len(args)-1].Kind() == ast.LiteralKind {
+		return
+	}
+	u.problem(args[len(args)-1], "a regular expression must be written in the condition as it is", `for example request.path.matches("^/a/[0-9]+$")`)
+}
+
 // headerName refuses what no header is ever called here: a condition that can't hold is a mistake.
 func (u *usage) headerName(at ast.Expr, name string) {
 	lower := strings.ToLower(name)
 	if name == lower {
 		return
 	}
+	u.problem(at, fmt.Sprintf("no header is called %q: names are in lower case", name), fmt.Sprintf("write %q", lower))
+}
+
+func (u *usage) problem(at ast.Expr, message, hint string) {
 	offset := int(u.checked.SourceInfo().ComputeOffset(1, 0))
 	if r, ok := u.checked.SourceInfo().GetOffsetRange(at.ID()); ok {
 		offset = int(r.Start)
 	}
 	line, column := placeOf(u.source, offset)
-	u.problems = append(u.problems, Problem{
-		Offset: offset, Line: line, Column: column,
-		Message: fmt.Sprintf("no header is called %q: names are in lower case", name), Hint: fmt.Sprintf("write %q", lower),
-	})
+	u.problems = append(u.problems, Problem{Offset: offset, Line: line, Column: column, Message: message, Hint: hint})
 }
 
 // placeOf an offset in characters.
