@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/credence-mesh/credence/extauthz"
+	"github.com/credence-mesh/credence/extauthz/credential"
 	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
@@ -188,7 +190,9 @@ func TestMint(t *testing.T) {
 		t.Errorf("a workload by itself (-want +got):\n%s", diff)
 	}
 	made = nil
-	r.as(t, own, offer("in-peer", "cert "+webID, "txn-token: t")) // passed on as it is
+	if got := r.as(t, own, offer("in-peer", "cert "+webID, "txn-token: t")); got.Code != 401 || got.Reason != "credential_not_accepted" {
+		t.Errorf("a workload by itself, with a user's internal token: %+v", got)
+	}
 	r.as(t, own, offer("in-user", "cert "+webID, "txn-token: t"))
 	r.as(t, edge, offer("optional"))                                 // nobody
 	r.as(t, own, offer("in-none", "cert "+webID))                    // a peer, whom no rule asks for
@@ -204,6 +208,22 @@ func TestMint(t *testing.T) {
 	r.Publish(set, 3)
 	if got := r.as(t, edge, offer("user", "authorization: Bearer t")); got.Code != 200 || len(made) != 0 {
 		t.Errorf("a mesh without internal tokens: %+v, made %d", got, len(made))
+	}
+}
+
+// A credential that is about to end is answered as one that has ended: no token outlives it.
+func TestMintOfACredentialThatEnds(t *testing.T) {
+	r := kindRig(t, nil, func(o *extauthz.Options) {
+		o.Minter = minter(func(context.Context, *txntoken.Request) (string, error) {
+			return "x", credential.Invalid("expired", "1 ms left")
+		})
+	})
+	r.Publish(minting(), 2)
+	if got := r.as(t, edge, offer("user", "authorization: Bearer t")); got.Code != 401 || got.Reason != "token_invalid" || !strings.Contains(got.Challenge, `error="invalid_token"`) {
+		t.Errorf("bearer: %+v", got)
+	}
+	if got := r.as(t, edge, offer("user", "?key=secret")); got.Code != 401 || got.Reason != "credential_invalid" || strings.Contains(got.Challenge, "invalid_token") {
+		t.Errorf("API key: %+v", got)
 	}
 }
 

@@ -62,7 +62,8 @@ type Rule struct {
 	// Credentials: the user must have come with one of these kinds; sorted. Empty: any that the policy accepts. Without NeedsUser a user who
 	// is there must all the same, and nobody needs to be there.
 	Credentials []CredentialKind `json:"credentials,omitempty"`
-	// NeedsPeer: matches only with a calling workload, whoever it is; without NeedsUser a user of one of Credentials will do instead.
+	// NeedsPeer: matches only with a calling workload, whoever it is; without NeedsUser a user of one of Credentials will do instead. With neither,
+	// the workload calls by itself, and must not come with an internal token.
 	NeedsPeer bool `json:"needsPeer,omitempty"`
 	// Roles and groups of the user; sorted. AnyRoles and AnyGroups empty: none needed.
 	AllRoles  []string `json:"allRoles,omitempty"`

@@ -129,17 +129,28 @@ func (c *compiled) accepts(u *User) bool {
 
 // isKind tells whether the credential is of a kind that the rule asks for.
 func (c *compiled) isKind(u *User) bool {
+	if c.byItself() {
+		return u.Credential != policy.InternalToken
+	}
 	return len(c.rule.Credentials) == 0 || slices.Contains(c.rule.Credentials, u.Credential)
 }
 
+// byItself tells whether the rule lets a workload call by itself. It must not speak for a user then: an internal token that it came by would
+// be passed on as good, and be worth whatever its user may do.
+func (c *compiled) byItself() bool {
+	return c.rule.NeedsPeer && !c.needsUser && len(c.rule.Credentials) == 0
+}
+
 // matchesIdentity tells whether the caller has proved who it is in a way that the rule asks for: a user where one is needed; elsewhere
-// nothing, or a workload with NeedsPeer, or a user of one of Credentials.
+// nothing, or a workload with NeedsPeer and without an internal token, or a user of one of Credentials.
 func (c *compiled) matchesIdentity(f *Facts) bool {
 	switch {
 	case c.needsUser:
 		return (!c.rule.NeedsPeer || f.Peer != "") && c.matchesUser(f)
 	case f.User != nil && len(c.rule.Credentials) > 0:
 		return c.accepts(f.User) && c.isKind(f.User)
+	case f.User != nil && !c.isKind(f.User):
+		return false
 	}
 	return !c.rule.NeedsPeer || f.Peer != ""
 }

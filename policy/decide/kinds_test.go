@@ -132,3 +132,25 @@ func TestAccepts(t *testing.T) {
 		t.Errorf("a route without policies reads %+v", none.Accepts())
 	}
 }
+
+// A workload that may call by itself must not speak for a user: an internal token that it came by is useless.
+func TestInternalTokenOfAWorkloadThatCallsByItself(t *testing.T) {
+	internal := &decide.User{Credential: policy.InternalToken, Origin: policy.BearerToken, Subject: "alice"}
+	for words, tt := range map[string]struct {
+		kinds []policy.CredentialKind
+		want  decide.Reason
+	}{
+		"peer":                {nil, decide.CredentialNotAccepted},
+		"peer, internalToken": {[]policy.CredentialKind{policy.InternalToken}, decide.Allowed},
+	} {
+		r := route(t, levels("p"), policy.Policy{Name: name("p"), InternalTokens: true, Rules: []policy.Rule{
+			{Name: "self", Action: policy.Allow, NeedsPeer: true, Credentials: tt.kinds},
+		}})
+		if d := r.Decide(get(web, internal)); d.Reason != tt.want {
+			t.Errorf("[%s]: %v, want %v", words, d.Reason, tt.want)
+		}
+		if d := r.Decide(get(web, nil)); !d.Allowed() || !d.ByPeer {
+			t.Errorf("[%s], without a token: %v", words, d.Reason)
+		}
+	}
+}

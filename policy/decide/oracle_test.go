@@ -224,10 +224,16 @@ func userHolds(p policy.Policy, r policy.Rule, f *decide.Facts) bool {
 		if f.User != nil && len(r.Credentials) > 0 {
 			return byUser
 		}
+		byPeer = byPeer && !stolen(r, f)
 		return byPeer || byNothing
 	}
 	return byUser && (!r.NeedsPeer || f.Peer != "") && principalHolds(r, f.User) && missing(r, f.User) == 0 && claimsHold(r, f.User) &&
 		namesHold(r.AllRoles, r.AnyRoles, f.User.Roles) && namesHold(r.AllGroups, r.AnyGroups, f.User.Groups) && signInHolds(r, f)
+}
+
+// stolen: an internal token in the hands of a workload that may call by itself.
+func stolen(r policy.Rule, f *decide.Facts) bool {
+	return r.NeedsPeer && !r.NeedsUser && len(r.Credentials) == 0 && f.User != nil && f.User.Credential == policy.InternalToken
 }
 
 func namesHold(allOf, anyOf, have []string) bool {
@@ -365,7 +371,7 @@ func (n naive) distance(p policy.Policy, r policy.Rule, f *decide.Facts) (int, d
 		return 0, decide.TokenMissing, 0
 	case !accepted(p, f.User) && f.User.Credential == policy.BearerToken:
 		return 4000, decide.IssuerNotAccepted, 0
-	case !accepted(p, f.User), len(r.Credentials) > 0 && !slices.Contains(r.Credentials, f.User.Credential):
+	case !accepted(p, f.User), stolen(r, f), len(r.Credentials) > 0 && !slices.Contains(r.Credentials, f.User.Credential):
 		return 4000, decide.CredentialNotAccepted, 0
 	case !principalHolds(r, f.User):
 		return 3000, decide.PrincipalNotAllowed, 0

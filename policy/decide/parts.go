@@ -34,6 +34,10 @@ func (c *compiled) identityParts(f *Facts) []Part {
 		// Which workload is not for the rule to say, so no change is.
 		out = append(out, Part{Name: "peer", Holds: f.Peer != "", Want: "a calling workload"})
 	}
+	if f.User != nil && c.byItself() && !c.isKind(f.User) {
+		nobody := &Change{What: "credential", To: "none: the workload by itself", apply: func(f *Facts) { f.User = nil }}
+		return append(out, Part{Name: "credential", Want: "no internal token: the workload calls by itself", needed: nobody})
+	}
 	if !c.needsUser && !optional {
 		return out
 	}

@@ -248,6 +248,11 @@ func TestInternalToken(t *testing.T) {
 			t.Errorf("%d %s", status, body)
 		}
 	})
+	t.Run("from one that may call by itself alone it is useless", func(t *testing.T) {
+		if status, _, body := c.call(t, "cron", "orders", token); status != http.StatusUnauthorized || !strings.Contains(body, "credential_not_accepted") {
+			t.Errorf("%d %s", status, body)
+		}
+	})
 	t.Run("the right workload needs one", func(t *testing.T) {
 		if status, _, body := c.call(t, "web", "orders", ""); status != http.StatusUnauthorized {
 			t.Errorf("%d %s", status, body)
