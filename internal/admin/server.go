@@ -47,7 +47,7 @@ func Probes(notReady func() []string, metrics prometheus.Gatherer, keys func() (
 func text(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintln(w, body)
+	_, _ = fmt.Fprintln(w, body) //nolint:gosec // plain text, on a unix socket or without a word of the client
 }
 
 // Sources are what the API tells. Status is required; what is nil is not served.
@@ -132,7 +132,7 @@ func peerUID(c net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
-// ErrNotFound: there is no such thing behind the socket.
+// ErrNotFound says that there is no such thing behind the socket.
 var ErrNotFound = errors.New("not found")
 
 // Fetch asks the product behind the socket for its status.
