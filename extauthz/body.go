@@ -22,7 +22,6 @@ func write(c *check, status int, room *deniedRoom) string {
 		room.headers.add("x-content-type-options", "nosniff")
 		return fill(own.Body, own.ContentType, c)
 	}
-	room.headers.add("vary", "accept")
 	if c.http != nil && prefersHTML(headerValues(c.http, acceptHeader)) {
 		room.headers.add(contentType, htmlType)
 		room.headers.add("content-security-policy", pagePolicy)
