@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/credence-mesh/credence/store"
 )
@@ -138,7 +139,7 @@ func (s *Store) view(f func(*bbolt.Tx) error) error {
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
 		s.fail(err)
-	case errors.Is(err, bbolt.ErrDatabaseNotOpen):
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return store.ErrClosed
 	}
 	return err

@@ -55,7 +55,7 @@ func (s *Store) inspect() (err error) {
 
 func (s *Store) lock(f *os.File) error {
 	for deadline := time.Now().Add(s.opts.Wait); ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a file descriptor is an int
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
 			return nil

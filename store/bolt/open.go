@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/credence-mesh/credence/store"
 	"github.com/credence-mesh/credence/store/seal"
@@ -61,7 +62,7 @@ func (s *Store) open() (err error) {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("%w: another process has %s", store.ErrInUse, s.path)
 	case errors.As(err, &path):
 		return fmt.Errorf("opening the store: %w", err)

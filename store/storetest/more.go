@@ -186,7 +186,8 @@ func loops(t *testing.T, e Engine) {
 	}
 	wantAll(t, "All", s.All(ctx, "k"))
 	must(t, s.Put(ctx, store.Item{Kind: "k", ID: "a"}))
-	for range s.All(ctx, "k") {
+	for _, err := range s.All(ctx, "k") {
+		must(t, err)
 		break // and the store goes on
 	}
 	must(t, s.Put(ctx, store.Item{Kind: "k", ID: "a"}))
