@@ -1,14 +1,10 @@
 package extauthz
 
 import (
-	"cmp"
-	"context"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/credence-mesh/credence/policy/decide"
 )
@@ -55,8 +51,8 @@ func allowedResponse(c *check) *authv3.CheckResponse {
 	if c.user != nil {
 		metadata.set("principal", principal(c.user))
 	}
-	if !upstream(c, room) {
-		c.outcome = outcome{kind: forbidden, reason: reasonClaimSize}
+	if why := upstream(c, room); why != nil {
+		c.outcome = *why
 		return deniedResponse(c)
 	}
 	room.ok.Headers, room.ok.HeadersToRemove = room.headers.all(), room.removed
@@ -111,44 +107,4 @@ func percent(s string, plain func(byte) bool) string {
 		}
 	}
 	return b.String()
-}
-
-// seal lets through what Envoy reads the way it is meant: an allow that says so in full and in time, or a refusal with a code other
-// than OK. Envoy takes an empty response, one without a status, and a denied_response with status OK for an allow.
-func seal(ctx context.Context, resp *authv3.CheckResponse) (*authv3.CheckResponse, error) {
-	if resp.GetStatus() == nil {
-		return nil, status.Error(codes.Internal, "a check response without a status")
-	}
-	allow := resp.GetStatus().GetCode() == int32(codes.OK)
-	switch resp.GetHttpResponse().(type) {
-	case *authv3.CheckResponse_OkResponse:
-		if ok := resp.GetOkResponse(); allow && ok != nil {
-			if !visible(ok.GetHeaders()) {
-				return nil, status.Error(codes.Internal, "a check response with a header that could end before its end")
-			}
-			if err := alive(ctx); err != nil {
-				return nil, err
-			}
-			return resp, nil
-		}
-	case *authv3.CheckResponse_DeniedResponse, *authv3.CheckResponse_ErrorResponse:
-		if denied := cmp.Or(resp.GetDeniedResponse(), resp.GetErrorResponse()); !allow && visible(denied.GetHeaders()) {
-			return resp, nil
-		}
-	}
-	return nil, status.Error(codes.Internal, "a check response that says two things, or has a header that could end before its end")
-}
-
-// visible tells whether every header is visible ASCII and blanks. Envoy writes what it gets.
-func visible(headers []*corev3.HeaderValueOption) bool {
-	for _, o := range headers {
-		for _, s := range [...]string{o.GetHeader().GetKey(), o.GetHeader().GetValue()} {
-			for i := range len(s) {
-				if s[i] < ' ' || s[i] > '~' {
-					return false
-				}
-			}
-		}
-	}
-	return true
 }

@@ -14,8 +14,12 @@ import (
 	"github.com/credence-mesh/credence/policy/decide"
 )
 
-// reasonClaimSize: what the service is to receive of the user does not fit into a request.
-const reasonClaimSize = "claim_too_long"
+const (
+	// reasonClaimSize: what the service is to receive of the user does not fit into a request.
+	reasonClaimSize = "claim_too_long"
+	// reasonQuery: a parameter that is the policy's to set came in too many spellings, or in one that cannot be named.
+	reasonQuery = "query_ambiguous"
+)
 
 // Limits of what is put into a request, in bytes once encoded, of one value and of all: proxies refuse requests with more headers.
 const (
@@ -23,9 +27,12 @@ const (
 	maxClaims = 16384
 )
 
+// maxSpellings is how many parameters of a client are taken out of one request at most.
+const maxSpellings = 256
+
 // upstream puts into the answer what the service receives beside the identity headers: no external credential, the internal token, and the
-// claims that policies name, of which no client's copy stays. False: a claim is too long.
-func upstream(c *check, room *allowedRoom) bool {
+// claims that policies name, of which no client's copy stays. Not nil: the request cannot pass that way.
+func upstream(c *check, room *allowedRoom) *outcome {
 	up := c.route.Upstream()
 	if header := c.presented.header; header != "" && removed(c, up) {
 		room.removed = append(room.removed, header)
@@ -44,7 +51,7 @@ func upstream(c *check, room *allowedRoom) bool {
 		room.ok.QueryParametersToRemove = append(room.ok.QueryParametersToRemove, name)
 	}
 	if up == nil {
-		return true
+		return nil
 	}
 	size := 0
 	for i := range up.Headers {
@@ -52,7 +59,7 @@ func upstream(c *check, room *allowedRoom) bool {
 		value := outputText(c.user, o, encodeClaim)
 		size += len(value)
 		if len(value) > maxClaim || size > maxClaims {
-			return false
+			return &outcome{kind: forbidden, reason: reasonClaimSize}
 		}
 		room.set(o.Name, value)
 	}
@@ -61,9 +68,11 @@ func upstream(c *check, room *allowedRoom) bool {
 		value := outputText(c.user, o, encodeQuery)
 		size += len(value)
 		if len(value) > maxClaim || size > maxClaims {
-			return false
+			return &outcome{kind: forbidden, reason: reasonClaimSize}
 		}
-		setQuery(&room.ok, queryOf(c.http.GetPath()), o.Name, value)
+		if !setQuery(&room.ok, queryOf(c.http.GetPath()), o.Name, value) {
+			return &outcome{kind: badRequest, reason: reasonQuery}
+		}
 	}
 	for i := range up.Metadata {
 		o := &up.Metadata[i]
@@ -71,7 +80,7 @@ func upstream(c *check, room *allowedRoom) bool {
 			room.metadata.fields.Fields[o.Name] = v
 		}
 	}
-	return true
+	return nil
 }
 
 // removed tells whether the service must not see the credential that was presented. An internal token is the mesh's own; what is in
@@ -93,19 +102,23 @@ func queryOf(path string) string {
 }
 
 // setQuery sets one parameter, or removes it without a value, and removes every other spelling of its name: servers decode names, and some
-// take any odd character in one for "_".
-func setQuery(ok *authv3.OkHttpResponse, query, name, value string) {
+// take any odd character in one for "_". False: there are too many of them, or one that cannot be named.
+func setQuery(ok *authv3.OkHttpResponse, query, name, value string) bool {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		sent, _, _ := strings.Cut(pair, "=")
 		if sent != name && resembles(sent, name) || sent == name && value == "" {
+			if len(ok.QueryParametersToRemove) == maxSpellings || !all(sent, isVisible) {
+				return false
+			}
 			ok.QueryParametersToRemove = append(ok.QueryParametersToRemove, sent)
 		}
 	}
 	if value != "" {
 		ok.QueryParametersToSet = append(ok.QueryParametersToSet, &corev3.QueryParameter{Key: name, Value: value})
 	}
+	return true
 }
 
 func resembles(sent, name string) bool {
@@ -197,11 +210,7 @@ func encodeClaim(s string) string {
 }
 
 // encodeQuery leaves the unreserved characters alone (RFC 3986 §2.3).
-func encodeQuery(s string) string {
-	return percent(s, func(c byte) bool {
-		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
-	})
-}
+func encodeQuery(s string) string { return percent(s, isUnreserved) }
 
 // maxNesting bounds how deep a claim in metadata may be.
 const maxNesting = 16

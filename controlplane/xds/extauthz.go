@@ -47,8 +47,8 @@ func extAuthz() *extauthzv3.ExtAuthz {
 		IncludeTlsSession:      true,
 		// The route that was judged is the route that is taken.
 		ClearRouteCache: false,
-		// Envoy's own validation refuses query parameters that are percent-encoded, and sets others as they are. Check sends nothing but
-		// visible ASCII (extauthz: seal).
+		// Envoy's own validation refuses every query parameter with a "%", and sets the others as they are. What it would look for, and more,
+		// extauthz looks for in every answer before it leaves: seal, docs/design/0006.
 		ValidateMutations: false,
 		// By default a Check server could rewrite the path after the decision. Not allowed and silently skipped would let a credential
 		// through that Check meant to remove, so it is an error.
