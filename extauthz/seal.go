@@ -64,7 +64,7 @@ func changesSealed(ok *authv3.OkHttpResponse) bool {
 		return false
 	}
 	for _, name := range ok.GetHeadersToRemove() {
-		if !all(name, isToken) || name == "" {
+		if !all(name, isNameByte) || name == "" {
 			return false
 		}
 	}
@@ -93,7 +93,7 @@ func headersSealed(headers []*corev3.HeaderValueOption) (int, bool) {
 			return 0, false
 		}
 		name, value := h.GetKey(), h.GetValue()
-		if name == "" || !all(name, isToken) || !all(value, isText) {
+		if name == "" || !all(name, isNameByte) || !all(value, isText) {
 			return 0, false
 		}
 		size += len(name) + len(value)
@@ -110,8 +110,8 @@ func all(s string, is func(byte) bool) bool {
 	return true
 }
 
-// isToken is tchar (RFC 9110 §5.6.2) without upper case.
-func isToken(c byte) bool {
+// isNameByte is tchar (RFC 9110 §5.6.2) without upper case.
+func isNameByte(c byte) bool {
 	switch c {
 	case '-', '_', '.', '!', '#', '$', '%', '&', '\'', '*', '+', '^', '`', '|', '~':
 		return true
