@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // hopByHop are the fields by which a message is framed, and those that end with a connection (RFC 9110 §7.6.1, RFC 9112 §6).
 var hopByHop = [...]string{
@@ -26,4 +29,22 @@ func ReservedHeader(name string) bool {
 		return '-'
 	}, name)
 	return plain == "txn-token" || strings.HasPrefix(plain, "x-credence-")
+}
+
+// ChangeableHeader tells whether a policy may have Check set or remove a header, whose name is in lower case: none that frames or routes a
+// message, or by which a proxy or a browser has said something. A name with "_" could pass for another one. Proxies are configured to let Check
+// do exactly that, beside its own headers.
+func ChangeableHeader(name string) bool {
+	if ReservedHeader(name) || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Contains("-"+name+"-", "--") {
+		return false
+	}
+	for _, prefix := range [...]string{"x-forwarded-", "x-envoy-", "grpc-", "access-control-", "sec-", "content-", "accept-", "proxy-", "if-"} {
+		if strings.HasPrefix(name, prefix) {
+			return false
+		}
+	}
+	return !slices.Contains([]string{
+		"accept", "cookie", "forwarded", "expect", "range", "via", "date", "origin", "referer", "x-real-ip", "x-request-id",
+		"x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "traceparent", "tracestate",
+	}, name)
 }

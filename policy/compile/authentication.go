@@ -95,7 +95,7 @@ func (c *compiler) hasCredentials(n policy.Name, at place, part string, has func
 // keyPlace tells whether keys may be looked for there. Objects that were decoded have been checked; a place that is none must not become
 // an entry without one.
 func (c *compiler) keyPlace(k *v1alpha1.PolicyAPIKeys, at place) bool {
-	if k.Header != "" && !mayBeChanged(strings.ToLower(k.Header)) {
+	if k.Header != "" && !policy.ChangeableHeader(strings.ToLower(k.Header)) {
 		c.errorAt(at.at("header"), "header-reserved", fmt.Sprintf("%s may hold no API key: nobody's key is accepted there", k.Header), "for example x-api-key")
 		return false
 	}
