@@ -17,6 +17,7 @@ import (
 
 	"github.com/credence-mesh/credence/extauthz/revocation"
 	"github.com/credence-mesh/credence/policy"
+	"github.com/credence-mesh/credence/policy/decide"
 )
 
 // disk keeps values in memory, as a disk does over restarts, and fails on demand.
@@ -366,6 +367,54 @@ func TestSweepForgetsWhatHasEnded(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// After a restart the ends that were written count only once the issuers of today have had their say.
+func TestSweepWaitsForTheIssuers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		s := open(t, revocation.Options{Store: d, Now: time.Now})
+		s.Publish(&policy.Set{Issuers: []policy.Issuer{{Issuers: []string{"https://a.test"}, MaxLifetime: time.Minute}}})
+		add(t, s, policy.Revocation{TokenID: "t1"})
+		time.Sleep(time.Hour) //nolint:forbidigo // the bubble's clock
+		ctx, cancel := context.WithCancel(t.Context())
+		s = open(t, revocation.Options{Store: d, Now: time.Now})
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // the bubble's clock
+		synctest.Wait()
+		if got := len(s.List()); got != 1 {
+			t.Errorf("%d are left before any Set", got)
+		}
+		s.Publish(&policy.Set{Issuers: []policy.Issuer{{Issuers: []string{"https://a.test"}, MaxLifetime: 24 * time.Hour}}})
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // the bubble's clock
+		synctest.Wait()
+		if s.Revoked(&decide.User{TokenID: "t1"}, time.Now()) == "" {
+			t.Error("a token that lives is good again")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An issuer that can't be read now comes back, and its tokens with it.
+func TestUntilIsNotKnownWhileAnIssuerIsMissing(t *testing.T) {
+	s := open(t, revocation.Options{Store: newDisk()})
+	set := &policy.Set{
+		Issuers:  []policy.Issuer{{Issuers: []string{"https://a.test"}, MaxLifetime: time.Minute}},
+		Policies: []policy.Policy{{Name: policy.Name{Namespace: "n", Name: "p"}, MissingIssuers: []policy.Name{{Namespace: "n", Name: "broken"}}}},
+	}
+	s.Publish(set)
+	if e := add(t, s, policy.Revocation{TokenID: "t1"}); !e.Until.IsZero() {
+		t.Errorf("forgotten at %v", e.Until)
+	}
+	set = &policy.Set{Issuers: set.Issuers}
+	s.Publish(set)
+	if e := add(t, s, policy.Revocation{TokenID: "t2"}); e.Until.IsZero() {
+		t.Error("never forgotten, where all issuers are known")
+	}
 }
 
 // Each of many is in force as soon as it is acknowledged, whichever index it is in, while others ask.

@@ -48,6 +48,11 @@ func longest(r *policy.Revocation, set *policy.Set) (time.Duration, bool) {
 	return life, found
 }
 
+// incomplete: an issuer that policies name can't be read now. When it can again, its tokens are good again, for how long nobody knows yet.
+func incomplete(set *policy.Set) bool {
+	return slices.ContainsFunc(set.Policies, func(p policy.Policy) bool { return len(p.MissingIssuers) > 0 })
+}
+
 // later of two ends, zero being never.
 func later(a, b time.Time) time.Time {
 	if a.IsZero() || b.IsZero() {
