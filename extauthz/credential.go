@@ -33,6 +33,8 @@ type presented struct {
 	header, scheme string
 	// query is the name of the parameter that holds it, spelled as in the request.
 	query string
+	// stray: Authorization, which the route reads, is of a scheme that it does not. Nobody has verified that.
+	stray bool
 }
 
 // offered is the credential on its way to its verifier. It is kept nowhere.
@@ -54,6 +56,7 @@ type collector struct {
 	// keys tells API keys from tokens.
 	keys KeyVerifier
 	offered
+	stray  bool
 	reason string
 }
 
@@ -81,6 +84,7 @@ func (k *collector) collect(certificate string, internal bool) (offered, string)
 	if k.reason != "" {
 		return offered{}, k.reason
 	}
+	k.offered.stray = k.stray
 	return k.offered, ""
 }
 
@@ -110,16 +114,22 @@ func (k *collector) authorization() {
 		k.refuse(reasonCredentials)
 		return
 	}
-	value := values[0]
-	word, rest, _ := strings.Cut(strings.Trim(value, " \t"), " ")
+	value := strings.Trim(values[0], " \t")
+	word, rest := cutScheme(value)
 	scheme := schemeOf(word)
 	if strings.IndexByte(value, ',') >= 0 && (k.accepts.Authorization() || scheme != "") {
 		k.refuse(reasonCredentials)
 		return
 	}
+	// Readers that take a tab, or some blank of another alphabet, for the end of the scheme would find a token in what is none here.
+	if k.accepts.Authorization() && (!isToken(word) && looksLikeScheme(word) || strings.HasPrefix(rest, "\t")) {
+		k.refuse(reasonCredential)
+		return
+	}
 	raw := strings.TrimLeft(rest, " ")
 	o := offered{presented: presented{header: authorization, scheme: scheme}, raw: raw}
 	if o.kind, o.accepted = k.kindOf(scheme, raw); o.kind == policy.NoCredential {
+		k.stray = value != "" && k.accepts.Authorization()
 		return
 	}
 	if raw == "" || strings.IndexByte(raw, ' ') >= 0 || strings.IndexByte(raw, '\t') >= 0 {
@@ -127,6 +137,31 @@ func (k *collector) authorization() {
 		return
 	}
 	k.add(o)
+}
+
+// cutScheme cuts credentials behind the scheme (RFC 9110 §11.4); rest begins with the blank.
+func cutScheme(value string) (scheme, rest string) {
+	if i := strings.IndexAny(value, " \t"); i >= 0 {
+		return value[:i], value[i:]
+	}
+	return value, ""
+}
+
+// isToken tells whether s is a token (RFC 9110 §5.6.2), as a scheme must be.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// looksLikeScheme tells whether somebody could find one of our schemes in word.
+func looksLikeScheme(word string) bool {
+	word = strings.ToLower(word)
+	return strings.Contains(word, schemeBearer) || strings.Contains(word, schemeDPoP) || strings.Contains(word, schemeBasic)
 }
 
 func schemeOf(word string) string {

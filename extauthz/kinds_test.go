@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -310,7 +311,8 @@ func TestMalformedCredentials(t *testing.T) {
 	r := kindRig(t, nil)
 	for _, c := range []string{
 		"x-key: ", "x-key: a b", "x-key: a\tb", "?key=", "?key", "?key=%zz", "?key=%", "?%6bey=k", "?key=a%0Ab", "authorization: Basic", "authorization: Basic a b",
-		"authorization: Bearer", "authorization: DPoP ",
+		"authorization: Bearer", "authorization: DPoP ", "authorization: Bearer\tt", "authorization: Bearer \tt", "authorization: Basic\tYTpi",
+		"authorization: Bearer\u00a0t", "authorization: Bearer:t", "authorization: Bearer/t", "authorization: \"Bearer\" t", "authorization: \u00a0Bearer t",
 	} {
 		if got := r.as(t, edge, offer("optional", c)); got.Code != 400 || got.Reason != "credential_malformed" {
 			t.Errorf("%q: %+v", c, got)
@@ -391,6 +393,32 @@ func TestAPIKeyIsNeverTakenForAToken(t *testing.T) {
 	for _, k := range got {
 		if k != policy.APIKey {
 			t.Errorf("verified as %v", got)
+		}
+	}
+}
+
+// What nobody has verified of a header that the route reads, as of a scheme that it does not read, is not for the service.
+func TestAuthorizationOfAnotherSchemeIsRemoved(t *testing.T) {
+	r := kindRig(t, nil)
+	for _, tt := range []struct {
+		route       string
+		credentials []string
+		removed     bool
+	}{
+		{"optional", []string{"authorization: Digest a"}, true},
+		{"optional", []string{"authorization: eyJhbGciOiJub25lIn0.e30."}, true},
+		{"optional", []string{"authorization: Negotiate a", "x-key: k"}, true},
+		{"optional", []string{"x-key: k"}, false},
+		{"optional", nil, false},
+		{"none", []string{"authorization: Digest a"}, false},
+		{"none", []string{"authorization: Bearer a"}, false},
+	} {
+		resp, err := r.Check(context.WithValue(context.Background(), proxyKey{}, edge), offer(tt.route, tt.credentials...))
+		if err != nil || resp.GetOkResponse() == nil {
+			t.Fatalf("%v on %s: %v %v", tt.credentials, tt.route, resp, err)
+		}
+		if got := slices.Contains(resp.GetOkResponse().GetHeadersToRemove(), "authorization"); got != tt.removed {
+			t.Errorf("%v on %s: Authorization is removed: %t", tt.credentials, tt.route, got)
 		}
 	}
 }
