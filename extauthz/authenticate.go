@@ -116,6 +116,9 @@ func (s *Server) mint(ctx context.Context, st *state, a *authv3.AttributeContext
 	requester := st.spiffeIDs[c.route.Proxy()]
 	if c.user == nil && c.outcome.decision.ByPeer && c.peer != "" {
 		c.user, requester = peerUser(c.peer, st.trust), c.peer
+		if !s.unrevoked(c) {
+			return // it would be refused at the next proxy alone, where its token arrives
+		}
 	}
 	if c.dry || !st.mints || c.user == nil || c.user.Credential == policy.InternalToken {
 		return
@@ -134,14 +137,24 @@ func (s *Server) mint(ctx context.Context, st *state, a *authv3.AttributeContext
 		r.Scopes, r.Claims = u.Scopes, u.Claims
 	}
 	token, err := s.minter.Mint(ctx, r)
-	if err == nil && token == "" {
-		err = errNoToken
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, credential.ErrInvalid):
+		c.outcome = ended(c.presented.kind, err)
+	case err != nil:
 		refuse(err)
-		return
+	case token == "":
+		refuse(errNoToken)
+	default:
+		c.internal = token
 	}
-	c.internal = token
+}
+
+// ended is the outcome for a credential that ends before its internal token could: the answer of one that has ended.
+func ended(k policy.CredentialKind, err error) outcome {
+	if k == policy.BearerToken {
+		return outcome{kind: unauthorized, reason: reasonTokenInvalid, oauth: "invalid_token", err: err}
+	}
+	return outcome{kind: unauthorized, reason: reasonCredentialInvalid, err: err}
 }
 
 // peerUser is a workload that calls by itself: it stands for the user.

@@ -152,6 +152,28 @@ func TestRevokedCredential(t *testing.T) {
 	}
 }
 
+// A workload that is revoked by its own name begins no chain, with internal tokens or without.
+func TestRevokedPeer(t *testing.T) {
+	r := kindRig(t, nil, func(o *extauthz.Options) {
+		o.Minter = minter(func(context.Context, *txntoken.Request) (string, error) { return "internal", nil })
+		o.Revocations = revocations(func(u *decide.User, _ time.Time) string {
+			if u.Subject == webID && u.IssuerURL == "spiffe://mesh.test" {
+				return "r-7"
+			}
+			return ""
+		})
+	})
+	for generation, set := range []*policy.Set{minting(), minting()} {
+		if generation == 1 {
+			set.Mesh.InternalTokens = nil
+		}
+		r.Publish(set, uint64(generation+2)) //nolint:gosec // 2 or 3
+		if got := r.as(t, own, offer("in-peer", "cert "+webID)); got.Code != 401 || got.Reason != "token_revoked" {
+			t.Errorf("internal tokens %t: %+v", generation == 0, got)
+		}
+	}
+}
+
 // Who gets an internal token, and what it is made of.
 func TestMint(t *testing.T) {
 	var made []*txntoken.Request

@@ -13,7 +13,7 @@ import (
 	"github.com/credence-mesh/credence/internal/durable"
 )
 
-// ErrCorrupt: the file of the keys exists and can't be used. Nothing was overwritten.
+// ErrCorrupt means that the file of the keys exists and can't be used. Nothing was overwritten.
 var ErrCorrupt = errors.New("corrupt file of internal token keys")
 
 const (
@@ -52,7 +52,7 @@ func load(path string) ([]key, error) {
 	case info.Size() > maxFile:
 		return nil, corrupt("has %d bytes", info.Size())
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the product's own state directory
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the internal token keys: %w", err)
 	}

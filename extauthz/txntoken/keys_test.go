@@ -55,7 +55,7 @@ func TestKeysArePublishedBeforeTheySignAndAfter(t *testing.T) {
 			if id := signing(); signed[id] == 0 {
 				signed[id] = time.Since(began) + 1
 			}
-			time.Sleep(30 * time.Second)
+			time.Sleep(30 * time.Second) //nolint:forbidigo // the bubble's time
 			synctest.Wait()
 		}
 		if len(signed) != 4 || len(gone) != 3 {

@@ -14,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/maypok86/otter/v2"
 
+	"github.com/credence-mesh/credence/extauthz/credential"
 	"github.com/credence-mesh/credence/policy"
 	"github.com/credence-mesh/credence/policy/decide"
 )
@@ -21,8 +22,9 @@ import (
 const (
 	// maxToken bounds a token in bytes: every hop carries it, and headers have limits everywhere.
 	maxToken = 4 << 10
-	// minLife is that of a token whose credential ends at once, or has ended within its issuer's leeway and is accepted all the same.
-	minLife = 5 * time.Second
+	// minLife: no token is made where the credential has less left, nor where it has ended within its issuer's leeway. A token never outlives
+	// the credential.
+	minLife = time.Second
 	// maxKept tokens of cached mode.
 	maxKept = 10_000
 )
@@ -112,7 +114,7 @@ func newMesh(conf *policy.Mesh) *mesh {
 	return &mesh{InternalTokens: *conf.InternalTokens, audience: audience, trust: audience + "/"}
 }
 
-// Mint implements extauthz.Minter.
+// Mint implements extauthz.Minter. Where the user's credential has ended, or is about to, the error is of class credential.ErrInvalid.
 func (m *Minter) Mint(_ context.Context, r *Request) (string, error) {
 	conf := m.mesh.Load()
 	switch {
@@ -161,9 +163,8 @@ func (m *Minter) make(conf *mesh, r *Request) (token string, life time.Duration,
 	}
 	end := now.Add(conf.TTL)
 	if own := r.User.Expires; !own.IsZero() && own.Before(end) {
-		end = own
-		if soonest := now.Add(minLife); end.Before(soonest) {
-			end = soonest
+		if end = own; own.Sub(now) < minLife {
+			return "", 0, credential.Invalid(reasonExpired, "the credential has %s left: too little for an internal token", own.Sub(now))
 		}
 	}
 	c := content{
