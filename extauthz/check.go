@@ -219,7 +219,7 @@ func fromDecision(d decide.Decision, kind policy.CredentialKind) outcome {
 		o.kind = decided
 	case decide.Unauthorized:
 		o.kind = unauthorized
-		switch d.Reason { //nolint:exhaustive // all others are about the token
+		switch d.Reason {
 		case decide.TokenMissing:
 		case decide.InsufficientAuthentication:
 			o.oauth, o.acr, o.maxAge = oauthStepUp, d.ACR, d.MaxAge

@@ -25,16 +25,16 @@ func deniedResponse(c *check) *authv3.CheckResponse {
 	code, httpCode := statuses(o.kind)
 	if c.rpc == "" {
 		if own := ownAnswer(c); own != nil && own.Status >= 400 && own.Status <= 599 {
-			httpCode = typev3.StatusCode(own.Status) //nolint:gosec // 400 to 599
+			httpCode = typev3.StatusCode(own.Status)
 		}
 	}
-	room.status.Code, room.status.Message = int32(code), o.reason
+	room.status.Code, room.status.Message = int32(code), o.reason //nolint:gosec // a gRPC code
 	resp, denied := &room.resp, &room.denied
 	resp.Status, resp.DynamicMetadata = &room.status, &metadata.fields
 	room.headers.add("cache-control", "no-store")
 	room.headers.add(headerDecision, c.id)
 	if c.rpc != "" {
-		rpcRefusal(c, int32(code), room)
+		rpcRefusal(c, int32(code), room) //nolint:gosec // a gRPC code
 	} else {
 		room.http.Code = httpCode
 		denied.Body = write(c, int(httpCode), room)

@@ -11,7 +11,7 @@ import (
 	"github.com/credence-mesh/credence/policy/decide"
 )
 
-// ReasonProofKey: the key in the header of a proof is missing, is no public key of its algorithm, or is more than a public key.
+// ReasonProofKey means that the key in the header of a proof is missing, is no public key of its algorithm, or is more than a public key.
 const ReasonProofKey = "proof_key"
 
 const maxProof = 4 << 10

@@ -45,7 +45,7 @@ func aim(set *policy.Set, q *Question) (aimed, error) {
 	return at, at.gateway(set, q, port)
 }
 
-// ErrQuestion: the question can't be understood; the text says why.
+// ErrQuestion is an error of a question that can't be understood; the text says why.
 var ErrQuestion = errors.New("the question is incomplete")
 
 // split cuts a URL as it is written: nothing is decoded or normalised.

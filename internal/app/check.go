@@ -45,7 +45,7 @@ type Question struct {
 	Peer string
 }
 
-// ErrCannotTell: the question has no answer by these manifests; the text says why.
+// ErrCannotTell is the error of a question that has no answer by these manifests; the text says why.
 var ErrCannotTell = errors.New("it can't be told")
 
 // Check answers q by the manifests alone, with the very code that answers proxies: nothing runs, and no proxy is asked. Keys of issuers

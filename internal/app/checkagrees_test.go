@@ -109,7 +109,7 @@ spec:
 // same, with the same reason and status.
 func TestCheckAgreesWithTheServer(t *testing.T) {
 	const meshes, requests = 20, 500
-	r := rand.New(rand.NewPCG(5, 7)) //nolint:gosec // the same requests each time
+	r := rand.New(rand.NewPCG(5, 7)) // the same requests each time
 	issuer, err := devissuer.Open(t.TempDir(), "http://127.0.0.1:9")
 	must(t, err)
 	tokens := []string{"", "not-a-token"}

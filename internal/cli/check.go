@@ -138,7 +138,7 @@ func objectName(text string) policy.Name {
 func readInput(name string) ([]byte, error) {
 	in := io.Reader(os.Stdin)
 	if name != "-" {
-		f, err := os.Open(name) //nolint:gosec // the operator names it
+		f, err := os.Open(name)
 		if err != nil {
 			return nil, err
 		}

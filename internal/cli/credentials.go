@@ -106,7 +106,7 @@ func hashPassword(password []byte, useBcrypt bool) (string, error) {
 const maxPassword = 1024
 
 func readPassword(streams IO) ([]byte, error) {
-	in := int(os.Stdin.Fd()) //nolint:gosec // a file descriptor fits
+	in := int(os.Stdin.Fd())
 	if !isTerminal(in) {
 		return onePassword(os.Stdin)
 	}

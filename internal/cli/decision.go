@@ -43,7 +43,10 @@ func userText(u *admin.User) string {
 	}
 	text := u.Subject + ", by " + u.Credential
 	for _, p := range [...]struct{ name, value string }{
-		{"issuer", u.Issuer}, {"client", u.Client}, {"scopes", strings.Join(u.Scopes, " ")}, {"roles", strings.Join(u.Roles, " ")},
+		{"issuer", u.Issuer},
+		{"client", u.Client},
+		{"scopes", strings.Join(u.Scopes, " ")},
+		{"roles", strings.Join(u.Roles, " ")},
 		{"groups", strings.Join(u.Groups, " ")},
 	} {
 		if p.value != "" {

@@ -23,7 +23,7 @@ func (c *checker) internalTokens(s *MeshSpec) {
 	}
 	const at = "spec.internalTokens"
 	if t.Issuer != "" {
-		u, err := url.Parse(t.Issuer)
+		u, err := url.Parse(t.Issuer) //nolint:forbidigo // an operator's URL, no request target
 		if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(t.Issuer) > maxIssuerLength {
 			c.fail(at+".issuer", "invalid-value", fmt.Sprintf("%q cannot be the issuer of tokens", t.Issuer),
 				"an https URL without query, for example https://credence.shop.example: it is a name, nothing is fetched from it")

@@ -27,7 +27,7 @@ type answers struct {
 
 // Lists and fields of answers, as the manifest calls them.
 const (
-	saidCredential      = "upstream.credential"
+	saidCredential      = "upstream.credential" //nolint:gosec // the name of a field
 	saidHeaders         = "upstream.headers"
 	saidQuery           = "upstream.queryParameters"
 	saidMetadata        = "upstream.metadata"

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,8 +22,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -105,7 +104,7 @@ func (p proven) token(t *testing.T, cnf map[string]any) string {
 // ask sends one request on a connection of its own; status 0: the handshake or the connection ended.
 func (p proven) ask(t *testing.T, cert *tls.Certificate, method, path, auth string, proofs ...string) (int, http.Header) {
 	t.Helper()
-	conf := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // self-signed, of this test
+	conf := &tls.Config{InsecureSkipVerify: true}
 	if cert != nil {
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}

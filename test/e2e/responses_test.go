@@ -70,7 +70,9 @@ func claimed(t *testing.T) string {
 }
 
 // tokenOf is the token that claimed answers with members; each begins with a comma.
-func tokenOf(members string) string { return "t" + base64.RawURLEncoding.EncodeToString([]byte(members)) }
+func tokenOf(members string) string {
+	return "t" + base64.RawURLEncoding.EncodeToString([]byte(members))
+}
 
 type answered struct {
 	*site
@@ -257,7 +259,9 @@ func (s *answered) claims(t *testing.T) {
 			t.Errorf("target %s, want %s", e.Target, target)
 		}
 	}
-	auth := func(members string) []string { return append([]string{"Authorization", "Bearer " + tokenOf(members)}, forged...) }
+	auth := func(members string) []string {
+		return append([]string{"Authorization", "Bearer " + tokenOf(members)}, forged...)
+	}
 	sees(s.received(t, "/claims?tenant=evil&x=1&%74enant=evil&user.id=0", auth(`,"sub":"alice","email":"a@b.c","org":{"teams":["blue","re,d"]},"tenant":"a&b=c#d%e\nü+ f"`)...),
 		map[string]string{"x-user-email": "a@b.c", "x-teams": "blue,re%2Cd", "x-who": "alice"}, "/claims?tenant=a%26b%3Dc%23d%25e%0A%C3%BC%2B%20f&user_id=alice&x=1")
 	sees(s.received(t, "/claims", auth(`,"sub":"alice","email":"x\r\nx-evil: 1","org":{"teams":[]}`)...),
