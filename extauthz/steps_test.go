@@ -75,7 +75,7 @@ func TestEndedAndPanickedAtEveryStepNeverAllows(t *testing.T) {
 		"key":      {edge, func() *authv3.CheckRequest { return offer("optional", "?key=t") }, []string{"caller", "verify", "revocations", "mint", "log"}},
 		"client":   {edge, func() *authv3.CheckRequest { return offer("optional", "certificate") }, []string{"caller", "verify", "revocations", "mint", "log"}},
 		"internal": {own, func() *authv3.CheckRequest { return offer("in-user", "txn-token: t", "cert "+webID) }, []string{"caller", "peer", "verify", "revocations", "log"}},
-		"peer":     {own, func() *authv3.CheckRequest { return offer("in-peer", "cert "+webID) }, []string{"caller", "peer", "mint", "log"}},
+		"peer":     {own, func() *authv3.CheckRequest { return offer("in-peer", "cert "+webID) }, []string{"caller", "peer", "revocations", "mint", "log"}},
 		"nobody":   {edge, func() *authv3.CheckRequest { return offer("optional") }, []string{"caller", "log"}},
 	}
 	for name, tt := range requests {
