@@ -161,9 +161,29 @@ func TestQueryInManySpellings(t *testing.T) {
 	r.Publish(carrying(), 2)
 	for query, want := range map[string]string{
 		strings.Repeat("%63=1&", 256): "allowed", strings.Repeat("%63=1&", 257): "query_ambiguous", "C\x7f=1&C=2": "allowed", "%63\x80": "query_ambiguous",
+		"a=1;c=2": "query_ambiguous", "a=1;%43=2": "query_ambiguous", "c=1;d": "query_ambiguous", "a=1;+c=2": "query_ambiguous", "a;c[]=2": "query_ambiguous",
+		"a=1;b=c": "allowed", "a=c;cc=2": "allowed",
 	} {
 		if got := r.answer(t, ask(withPath("/orders/7?"+query))).Reason; got != want {
 			t.Errorf("%.20q: %s, want %s", query, got, want)
+		}
+	}
+}
+
+// Servers find lists, objects and blanks in names: none of these is a way to give the service another value beside the policy's.
+func TestQueryInOtherSpellings(t *testing.T) {
+	r := newRig(t)
+	r.Publish(carrying(), 2)
+	for sent, want := range map[string]bool{
+		"c": true, "C": true, "%63": true, "c[]": true, "c%5B%5D": true, "c[0]": true, "c[a]": true, "[c]": true, "+c": true, "%20c": true, "c+": true, "c[": true, "C[]": true,
+		"cc": false, "a[c]": false, "c.d": false, "a": false,
+	} {
+		resp, err := r.Check(context.Background(), ask(withPath("/orders/7?x=1&"+sent+"=forged")))
+		if err != nil || resp.GetOkResponse() == nil {
+			t.Fatalf("%s: %v %v", sent, resp, err)
+		}
+		if got := slices.Contains(resp.GetOkResponse().GetQueryParametersToRemove(), sent); got != want {
+			t.Errorf("%s is removed: %t", sent, got)
 		}
 	}
 }

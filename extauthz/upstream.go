@@ -40,6 +40,9 @@ func upstream(c *check, room *allowedRoom) *outcome {
 			room.removed = append(room.removed, dpopHeader)
 		}
 	}
+	if c.presented.stray && (up == nil || !up.Forward && !up.Relay) {
+		room.removed = append(room.removed, authorization)
+	}
 	switch {
 	case c.internal != "":
 		room.headers.add(txntoken.Header, c.internal)
@@ -108,6 +111,9 @@ func setQuery(ok *authv3.OkHttpResponse, query, name, value string) bool {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		sent, _, _ := strings.Cut(pair, "=")
+		if hides(pair, name) {
+			return false
+		}
 		if sent != name && resembles(sent, name) || sent == name && value == "" {
 			if len(ok.QueryParametersToRemove) == maxSpellings || !all(sent, isVisible) {
 				return false
@@ -121,12 +127,32 @@ func setQuery(ok *authv3.OkHttpResponse, query, name, value string) bool {
 	return true
 }
 
+// hides tells whether a reader that takes ";" for "&" finds the parameter inside of another one.
+func hides(pair, name string) bool {
+	if strings.IndexByte(pair, ';') < 0 {
+		return false
+	}
+	for part := range strings.SplitSeq(pair, ";") {
+		if sent, _, _ := strings.Cut(part, "="); resembles(sent, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// resembles tells whether some server takes one name for the other, or for a list or an object of that name.
 func resembles(sent, name string) bool {
-	decoded, reason := unescape(sent, true)
+	decoded, reason := unescape(strings.ReplaceAll(sent, "+", " "), true)
 	if reason != "" {
 		return true // what cannot be read is not passed on under a name that somebody may read
 	}
-	return foldName(decoded) == foldName(name)
+	folded := foldName(name)
+	if foldName(decoded) == folded {
+		return true
+	}
+	list, _, _ := strings.Cut(strings.TrimLeft(decoded, " ["), "[")
+	list, _, _ = strings.Cut(list, "]")
+	return foldName(list) == folded
 }
 
 func foldName(s string) string {
