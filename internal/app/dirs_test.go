@@ -66,6 +66,26 @@ func TestStateDirIsHeldByOne(t *testing.T) {
 	must(t, again())
 }
 
+// A kill in mid-write leaves a temporary file: it keeps no start from working, and its keys do not stay.
+func TestStateDirAfterAKillInMidWrite(t *testing.T) {
+	dir := t.TempDir()
+	files := []string{".format-123", ".internal-token-keys.json-42", ".store.db.keys-7"}
+	must(t, os.WriteFile(filepath.Join(dir, files[0]), []byte("1"), 0o600))
+	release, err := app.OpenStateDir(dir)
+	must(t, err)
+	must(t, release())
+	for _, f := range append(files, ".format-of-mine", ".other-1") {
+		must(t, os.WriteFile(filepath.Join(dir, f), []byte("x"), 0o600))
+	}
+	release, err = app.OpenStateDir(dir)
+	must(t, err)
+	must(t, release())
+	want := map[string]string{"lock": "-rw-------", "format": "-rw-------", ".format-of-mine": "-rw-------", ".other-1": "-rw-------"}
+	if diff := cmp.Diff(want, modes(t, dir)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // What is not understood is refused, and left as it is.
 func TestStateDirRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, file, text, want string }{

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/internal/durable"
 )
 
@@ -65,7 +66,29 @@ func openStateDir(path string) (*stateDir, error) {
 		_ = lock.Close()
 		return nil, err
 	}
+	s.tidy()
 	return s, nil
+}
+
+// tidy removes what a kill in mid-write has left behind: it may hold keys that have been replaced since. What can't be removed harms nothing.
+func (s *stateDir) tidy() {
+	entries, err := os.ReadDir(s.path)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		for _, name := range []string{"format", storeFile + ".keys", txntoken.KeysFile, EndpointsFile, "proxies.json"} {
+			if isLeftover(e, name) {
+				_ = os.Remove(s.file(e.Name()))
+			}
+		}
+	}
+}
+
+// isLeftover tells whether e is a temporary file that package durable makes for name.
+func isLeftover(e fs.DirEntry, name string) bool {
+	digits, ok := strings.CutPrefix(e.Name(), "."+name+"-")
+	return ok && e.Type().IsRegular() && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
 func (s *stateDir) checkFormat() error {
@@ -77,7 +100,7 @@ func (s *stateDir) checkFormat() error {
 			return fmt.Errorf("reading the state directory: %w", err)
 		}
 		for _, e := range entries {
-			if e.Name() != "lock" {
+			if e.Name() != "lock" && !isLeftover(e, "format") {
 				return fmt.Errorf("the state directory %s holds %s but no file named format: it is not credence's, or it is damaged; choose another one with --state-dir, or restore the file from a backup", s.path, e.Name())
 			}
 		}
