@@ -31,7 +31,7 @@ func inspectPages(f io.ReaderAt, h head, size int64) error {
 	}
 	i := &inspector{f: f, head: h, seen: make([]bool, h.high)}
 	i.seen[0], i.seen[1] = true, true
-	if err := i.tree(h.root, 0); err != nil {
+	if err := i.tree(h.root, span{}, 0); err != nil {
 		return err
 	}
 	if err := i.freelist(); err != nil {
@@ -72,16 +72,23 @@ func (i *inspector) page(id uint64) ([]byte, error) {
 	return b, nil
 }
 
-func (i *inspector) tree(id uint64, depth int) error {
+// span is where the keys of a page lie: not below from, and below to where that is set. Searches go by what branches say of it.
+type span struct{ from, to []byte }
+
+func (s span) has(key []byte) bool {
+	return bytes.Compare(key, s.from) >= 0 && (s.to == nil || bytes.Compare(key, s.to) < 0)
+}
+
+func (i *inspector) tree(id uint64, in span, depth int) error {
 	b, err := i.page(id)
 	if err != nil {
 		return err
 	}
-	return i.elements(b, depth)
+	return i.elements(b, in, depth)
 }
 
 // elements follows what a branch or a leaf has. Keys come in order.
-func (i *inspector) elements(b []byte, depth int) error {
+func (i *inspector) elements(b []byte, in span, depth int) error {
 	if len(b) < headerSize || depth > maxDepth {
 		return broken("a page is cut short, or leads to itself")
 	}
@@ -89,26 +96,35 @@ func (i *inspector) elements(b []byte, depth int) error {
 	if flags != branchPage && flags != leafPage || flags == branchPage && count == 0 || headerSize+count*elementSize > len(b) {
 		return broken("a page is of no known sort")
 	}
-	var last []byte
+	var last element
 	for n := range count {
-		at := headerSize + n*elementSize
-		e, err := parseElement(b[at:], flags)
+		e, err := parseElement(b[headerSize+n*elementSize:], flags)
 		if err != nil {
 			return err
 		}
-		if n > 0 && bytes.Compare(last, e.key) >= 0 {
+		if !in.has(e.key) || n > 0 && bytes.Compare(last.key, e.key) >= 0 {
 			return broken("keys are out of order")
 		}
-		last = e.key
-		switch {
-		case flags == branchPage:
-			err = i.tree(e.child, depth+1)
-		case e.bucket:
-			err = i.bucket(e.value, depth+1)
+		if n > 0 {
+			if err := i.follow(last, span{from: last.key, to: e.key}, depth+1); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
+		last = e
+	}
+	if count == 0 {
+		return nil
+	}
+	return i.follow(last, span{from: last.key, to: in.to}, depth+1)
+}
+
+// follow goes where e leads, if it does.
+func (i *inspector) follow(e element, in span, depth int) error {
+	switch {
+	case e.branch:
+		return i.tree(e.child, in, depth)
+	case e.bucket:
+		return i.bucket(e.value, depth)
 	}
 	return nil
 }
@@ -118,15 +134,15 @@ func (i *inspector) bucket(value []byte, depth int) error {
 		return broken("a bucket is cut short")
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		return i.tree(root, depth)
+		return i.tree(root, span{}, depth)
 	}
-	return i.elements(value[bucketSize:], depth) // a small one lies in its parent
+	return i.elements(value[bucketSize:], span{}, depth) // a small one lies in its parent
 }
 
 type element struct {
-	key, value []byte
-	child      uint64
-	bucket     bool
+	key, value     []byte
+	child          uint64
+	branch, bucket bool
 }
 
 // parseElement reads the element that b begins with; its key and value lie further on in b.
@@ -135,6 +151,7 @@ func parseElement(b []byte, flags uint16) (element, error) {
 	var e element
 	var pos, key, value uint64
 	if flags == branchPage {
+		e.branch = true
 		pos, key, e.child = uint64(n.Uint32(b)), uint64(n.Uint32(b[4:])), n.Uint64(b[8:])
 	} else {
 		kind := n.Uint32(b)

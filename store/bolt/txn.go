@@ -226,6 +226,9 @@ func (t *txn) kinds(f func(store.Kind, kind) error) error {
 	return t.tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 		k, ok := bytes.CutPrefix(name, []byte(kindPrefix))
 		if !ok {
+			if string(name) != metaBucket {
+				return fmt.Errorf("%w: it has %q, which nobody put there", store.ErrCorrupt, name)
+			}
 			return nil
 		}
 		buckets := kindOf(b)
