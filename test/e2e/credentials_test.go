@@ -28,6 +28,12 @@ const apiKey = "0123456789abcdef0123456789abcdef"
 func kindsSite(t *testing.T) (*site, *testenv.Env) {
 	t.Helper()
 	s := newSite(t, "lobby")
+	return s, s.startKinds(t)
+}
+
+// startKinds starts it with the workload lobby that s has.
+func (s *site) startKinds(t *testing.T) *testenv.Env {
+	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +78,7 @@ spec:
 	m["credentials.yaml"] = credentials
 	// What the gateway does not read, the workload's own proxy does not either.
 	m["lobby.yaml"] = strings.Replace(m["lobby.yaml"], "  authentication: {issuers: [dev]}\n", "", 1)
-	env := testenv.Start(t, testenv.Options{Manifests: m})
-	return s, env
+	return testenv.Start(t, testenv.Options{Manifests: m})
 }
 
 // sendLines writes one GET with these header lines on a connection of its own, and has the status, the reason and the body.
