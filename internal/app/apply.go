@@ -94,12 +94,8 @@ func (a *app) enforce(ctx context.Context, next *current, set *policy.Set, proxi
 	}
 	generation := next.generation + 1
 	a.issuers.Apply(ctx, a.group, set)
-	a.tokens.Publish(set.Issuers)
-	a.clients.Publish(set.Credentials)
-	a.passwords.Publish(set.Credentials)
-	a.apiKeys.Publish(set.Credentials)
 	a.revoked.Publish(set)
-	if err := a.publishInternal(&set.Mesh); err != nil {
+	if err := a.verifiers.publish(set); err != nil {
 		return err
 	}
 	a.authz.Publish(set, generation)

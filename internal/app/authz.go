@@ -19,9 +19,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/credence-mesh/credence/extauthz"
-	"github.com/credence-mesh/credence/extauthz/apikey"
-	"github.com/credence-mesh/credence/extauthz/basic"
-	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -68,10 +65,7 @@ type authz struct {
 	issuers   *devIssuers
 	keys      *jwks.Keys
 	keyHealth keyHealth
-	tokens    *bearers
-	clients   *clientcert.Verifier
-	passwords *basic.Verifier
-	apiKeys   *apikey.Verifier
+	verifiers *verifiers
 	revoked   *revocations
 	server    *extauthz.Server
 	files     *tlsFiles // nil without Address
@@ -120,18 +114,13 @@ func (a *authz) build(ctx context.Context) (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
-	a.clients = clientcert.New(clientcert.Options{})
-	a.passwords = basic.New(basic.Options{Log: a.log})
-	a.keyHealth.passwords = a.passwords
-	a.apiKeys = apikey.New(apikey.Options{})
-	a.metrics.MustRegister(a.passwords)
 	if a.revoked, err = openRevocations(ctx, a.state, a.log, a.metrics); err != nil {
 		return err
 	}
-	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
+	if a.verifiers, err = newVerifiers(a.keys, a.state, a.log, a.metrics); err != nil {
 		return err
 	}
-	a.keyHealth.opaque = a.tokens.opaque
+	a.keyHealth.passwords, a.keyHealth.opaque = a.verifiers.passwords, a.verifiers.tokens.opaque
 	decisions := a.opts.Decisions
 	if decisions == nil {
 		decisions = a.log
@@ -144,10 +133,8 @@ func (a *authz) build(ctx context.Context) (err error) {
 		lookup.Principal = principalID
 	}
 	a.server, err = extauthz.New(extauthz.Options{
-		Callers: permittedCallers{}, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), APIKeys: a.apiKeys.Snapshot(), Certificates: a.clients.Snapshot()}
-		},
-		Lookup: lookup, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
+		Callers: permittedCallers{}, Verifier: a.verifiers.tokens, Snapshot: a.verifiers.snapshot,
+		Lookup: lookup, Minter: a.verifiers.minter, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerInTime(time.Now),
 	})
 	return err
 }
@@ -217,12 +204,14 @@ func (a *authz) serve(ctx context.Context) error {
 	if err := a.serveChecks(ctx, g); err != nil {
 		return errors.Join(err, probes.Close(), api.Close())
 	}
-	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, nil)) })
+	g.Go(func() error {
+		return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, a.verifiers.tokenKeys.JWKS))
+	})
 	g.Go(func() error {
 		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.server), Revocations: a.revoked}))
 	})
 	g.Go(func() error { return a.keys.Run(ctx) })
-	g.Go(func() error { return a.passwords.Run(ctx) })
+	g.Go(func() error { return a.verifiers.Run(ctx) })
 	g.Go(func() error { return a.revoked.Run(ctx) })
 	g.Go(func() error { return a.revoked.keep(ctx) })
 	if a.files != nil {

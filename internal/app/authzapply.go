@@ -57,11 +57,10 @@ func (a *authz) enforce(ctx context.Context, next *current, set *policy.Set) (re
 		return ""
 	}
 	a.issuers.Apply(ctx, a.group, set)
-	a.tokens.Publish(set.Issuers)
-	a.clients.Publish(set.Credentials)
-	a.passwords.Publish(set.Credentials)
-	a.apiKeys.Publish(set.Credentials)
 	a.revoked.Publish(set)
+	if err := a.verifiers.publish(set); err != nil {
+		return err.Error()
+	}
 	a.server.Publish(set, next.generation+1)
 	next.set, next.hash, next.generation = set, hash, next.generation+1
 	a.mu.Lock()
@@ -76,11 +75,15 @@ func (a *authz) enforce(ctx context.Context, next *current, set *policy.Set) (re
 
 // endpoints are what scripts, and `credence status`, find the Check server by.
 func (a *authz) endpoints(set *policy.Set) Endpoints {
-	return Endpoints{
+	e := Endpoints{
 		Format: 1, PID: os.Getpid(), TrustDomain: set.Mesh.TrustDomain, Admin: a.adminAddress, AdminSocket: a.adminSocket, Issuer: a.issuers.first(),
 		Gateways: map[string]GatewayEndpoint{}, Workloads: map[string]WorkloadEndpoint{},
 		Checks: a.checks(),
 	}
+	if t := set.Mesh.InternalTokens; t != nil {
+		e.InternalTokenKeys, e.InternalTokenIssuer = "http://"+a.adminAddress+admin.KeysPath, t.Issuer
+	}
+	return e
 }
 
 // checks are the addresses on which Checks are answered.

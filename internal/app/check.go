@@ -12,11 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/credence-mesh/credence/extauthz"
-	"github.com/credence-mesh/credence/extauthz/apikey"
-	"github.com/credence-mesh/credence/extauthz/basic"
-	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/credential"
 	"github.com/credence-mesh/credence/extauthz/jwks"
+	"github.com/credence-mesh/credence/extauthz/revocation"
 	"github.com/credence-mesh/credence/internal/admin"
 	"github.com/credence-mesh/credence/manifests"
 	"github.com/credence-mesh/credence/manifests/dir"
@@ -79,15 +77,20 @@ func Check(ctx context.Context, q Question) (_ *admin.Decision, faults []manifes
 type checker struct {
 	set       *policy.Set
 	verifiers *verifiers
+	revoked   *revocation.Set // by the manifests
 }
 
 func newChecker(set *policy.Set, keys *jwks.Keys) (*checker, error) {
-	v, err := newVerifiers(keys)
+	v, err := newVerifiers(keys, nil, discard(), prometheus.NewRegistry())
 	if err != nil {
 		return nil, err
 	}
-	v.publish(set)
-	return &checker{set: set, verifiers: v}, nil
+	revoked, err := revocation.Open(context.Background(), revocation.Options{})
+	if err != nil {
+		return nil, err
+	}
+	revoked.Publish(set)
+	return &checker{set: set, verifiers: v, revoked: revoked}, v.publish(set)
 }
 
 func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Decision, error) {
@@ -105,7 +108,7 @@ func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Dec
 	}
 	server, err := extauthz.New(extauthz.Options{
 		Callers: askedFor(at.proxy), Verifier: use.Tokens, Snapshot: func() extauthz.Verifiers { return use },
-		PeerID: func(id string) (string, error) { return id, nil },
+		PeerID: func(id string) (string, error) { return id, nil }, Revocations: c.revoked,
 	})
 	if err != nil {
 		return nil, err
@@ -182,33 +185,4 @@ func compiled(ctx context.Context, path string) (*policy.Set, []manifests.Diagno
 		return nil, faults, fmt.Errorf("%w: there is no valid Mesh in %s", ErrCannotTell, path)
 	}
 	return set, faults, nil
-}
-
-// verifiers of all kinds of credentials.
-type verifiers struct {
-	tokens  *bearers
-	clients *clientcert.Verifier
-	basic   *basic.Verifier
-	apiKeys *apikey.Verifier
-}
-
-func newVerifiers(keys *jwks.Keys) (*verifiers, error) {
-	tokens, err := newBearers(keys, discard(), prometheus.NewRegistry())
-	if err != nil {
-		return nil, err
-	}
-	return &verifiers{
-		tokens: tokens, clients: clientcert.New(clientcert.Options{}), basic: basic.New(basic.Options{}), apiKeys: apikey.New(apikey.Options{}),
-	}, nil
-}
-
-func (v *verifiers) publish(set *policy.Set) {
-	v.tokens.Publish(set.Issuers)
-	v.clients.Publish(set.Credentials)
-	v.basic.Publish(set.Credentials)
-	v.apiKeys.Publish(set.Credentials)
-}
-
-func (v *verifiers) snapshot() extauthz.Verifiers {
-	return extauthz.Verifiers{Tokens: v.tokens.Snapshot(), Basic: v.basic.Snapshot(), APIKeys: v.apiKeys.Snapshot(), Certificates: v.clients.Snapshot()}
 }

@@ -20,11 +20,7 @@ import (
 	"github.com/credence-mesh/credence/controlplane/ads"
 	"github.com/credence-mesh/credence/controlplane/xds"
 	"github.com/credence-mesh/credence/extauthz"
-	"github.com/credence-mesh/credence/extauthz/apikey"
-	"github.com/credence-mesh/credence/extauthz/basic"
-	"github.com/credence-mesh/credence/extauthz/clientcert"
 	"github.com/credence-mesh/credence/extauthz/jwks"
-	"github.com/credence-mesh/credence/extauthz/txntoken"
 	"github.com/credence-mesh/credence/identity/attest"
 	"github.com/credence-mesh/credence/identity/svid"
 	"github.com/credence-mesh/credence/internal/admin"
@@ -81,14 +77,8 @@ type app struct {
 	issuers      *devIssuers
 	keys         *jwks.Keys
 	keyHealth    keyHealth
-	tokens       *bearers
-	clients      *clientcert.Verifier
-	passwords    *basic.Verifier
-	apiKeys      *apikey.Verifier
+	verifiers    *verifiers
 	revoked      *revocations
-	tokenKeys    *txntoken.Keys
-	minter       *txntoken.Minter
-	internal     extauthz.Verifier // of the Set that is in force; touched by apply alone
 	authz        *extauthz.Server
 	plane        *controlplane.Plane
 	supervisor   *envoy.Supervisor
@@ -187,27 +177,16 @@ func (a *app) build(ctx context.Context, binary envoy.Binary) (err error) {
 	a.keys = jwks.New(jwks.Options{Development: a.issuers.JWKS, Dir: a.state.file("jwks"), Log: a.log})
 	a.keyHealth.keys = a.keys
 	a.metrics.MustRegister(a.keys)
-	if a.tokenKeys, err = txntoken.OpenKeys(txntoken.KeysOptions{Dir: a.state.path, Log: a.log}); err != nil {
+	if a.verifiers, err = newVerifiers(a.keys, a.state, a.log, a.metrics); err != nil {
 		return err
 	}
-	a.minter = txntoken.NewMinter(txntoken.MinterOptions{Keys: a.tokenKeys})
-	a.clients = clientcert.New(clientcert.Options{})
-	a.passwords = basic.New(basic.Options{Log: a.log})
-	a.keyHealth.passwords = a.passwords
-	a.apiKeys = apikey.New(apikey.Options{})
-	a.metrics.MustRegister(a.passwords)
-	if a.tokens, err = newBearers(a.keys, a.log, a.metrics); err != nil {
-		return err
-	}
-	a.keyHealth.opaque = a.tokens.opaque
+	a.keyHealth.passwords, a.keyHealth.opaque = a.verifiers.passwords, a.verifiers.tokens.opaque
 	decisions := a.opts.Decisions
 	if decisions == nil {
 		decisions = a.log
 	}
 	if a.authz, err = extauthz.New(extauthz.Options{
-		Callers: a.entitlements, Verifier: a.tokens, Snapshot: func() extauthz.Verifiers {
-			return extauthz.Verifiers{Tokens: a.tokens.Snapshot(), Basic: a.passwords.Snapshot(), APIKeys: a.apiKeys.Snapshot(), Certificates: a.clients.Snapshot(), Internal: a.internal}
-		}, Minter: a.minter, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
+		Callers: a.entitlements, Verifier: a.verifiers.tokens, Snapshot: a.verifiers.snapshot, Minter: a.verifiers.minter, Revocations: a.revoked, Log: decisions, Metrics: a.metrics, PeerID: peerID,
 	}); err != nil {
 		return err
 	}
@@ -262,7 +241,9 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, probes.Close())
 	}
-	g.Go(func() error { return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, a.tokenKeys.JWKS)) })
+	g.Go(func() error {
+		return admin.Serve(ctx, probes, admin.Probes(a.notReady, a.metrics, a.verifiers.tokenKeys.JWKS))
+	})
 	g.Go(func() error {
 		return admin.Serve(ctx, admin.OwnerOnly(api), admin.API(admin.Sources{Status: a.Status, Decision: recentOf(a.authz), Revocations: a.revoked}))
 	})
@@ -278,10 +259,9 @@ func (a *app) serve(ctx context.Context) error {
 	})
 	g.Go(func() error { return a.certificates.Run(ctx) })
 	g.Go(func() error { return a.keys.Run(ctx) })
-	g.Go(func() error { return a.passwords.Run(ctx) })
+	g.Go(func() error { return a.verifiers.Run(ctx) })
 	g.Go(func() error { return a.revoked.Run(ctx) })
 	g.Go(func() error { return a.revoked.keep(ctx) })
-	g.Go(func() error { return a.tokenKeys.Run(ctx) })
 	g.Go(func() error {
 		return a.source.Run(ctx, func(s dir.Snapshot) { a.apply(ctx, s, proxiesEnded) })
 	})
