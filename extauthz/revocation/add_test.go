@@ -178,6 +178,8 @@ func TestAddRefuses(t *testing.T) {
 		"a blank":           {Subject: " "},
 		"not UTF-8":         {Subject: "a\xff"},
 		"too long":          {TokenID: strings.Repeat("a", 1025)},
+		"the year 10000":    {TokenID: "a", IssuedBefore: time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -3600))},
+		"before 1970":       {TokenID: "a", IssuedBefore: time.Unix(-1, 0)},
 		"a reason in lines": {TokenID: "a", Reason: "a\nb"},
 	}
 	for name, r := range tests {
@@ -277,6 +279,8 @@ func TestUntilIsWhenNothingCoveredCanLive(t *testing.T) {
 		"a subject's tokens of last year":        {set(bounded), policy.Revocation{Subject: "a", IssuedBefore: now.Add(-9000 * time.Hour)}, one},
 		"a subject's passwords too":              {users, policy.Revocation{Subject: "a", IssuedBefore: now}, 0},
 		"a subject's old tokens of that issuer":  {users, policy.Revocation{Subject: "a", Issuer: "https://a.test", IssuedBefore: now}, one},
+		"a workload by itself":                   {set(bounded), policy.Revocation{Subject: "spiffe://a.test/ns/default/wl/cron", IssuedBefore: now}, 0},
+		"an end that has no JSON":                {set(longer), policy.Revocation{TokenID: "t", IssuedBefore: time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC)}, 0},
 		"a password":                             {users, policy.Revocation{Subject: "a", Issuer: "credentials/default/staff", IssuedBefore: now}, 0},
 		"an issuer's old tokens":                 {set(bounded), policy.Revocation{Issuer: "https://a.test", IssuedBefore: now}, one},
 		"a client's tokens, also those to come":  {set(bounded), policy.Revocation{Client: "c"}, 0},

@@ -38,8 +38,11 @@ var (
 	ErrCorrupt = errors.New("the kept revocations can't be read")
 )
 
-// maxField bounds each field in bytes.
-const maxField = 1024
+const (
+	// maxField bounds each field in bytes.
+	maxField = 1024
+	maxYear  = 9999
+)
 
 // validate refuses what names nothing: it would revoke every credential. As in manifests, IssuedBefore alone is not enough.
 func validate(r *policy.Revocation) error {
@@ -57,6 +60,10 @@ func validate(r *policy.Revocation) error {
 		case strings.TrimSpace(f.value) == "" && f.value != "":
 			return fmt.Errorf("%w: its %s is blank", ErrInvalid, f.name)
 		}
+	}
+	// A year of five digits has no JSON: the entry could neither be kept nor listed.
+	if year := r.IssuedBefore.UTC().Year(); !r.IssuedBefore.IsZero() && (year < 1970 || year > maxYear) {
+		return fmt.Errorf("%w: its time of issue is not between the years 1970 and %d", ErrInvalid, maxYear)
 	}
 	if strings.ContainsFunc(r.Reason, unicode.IsControl) {
 		return fmt.Errorf("%w: its reason has control characters", ErrInvalid)

@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/credence-mesh/credence/policy"
@@ -24,13 +25,17 @@ func until(r *policy.Revocation, created time.Time, set *policy.Set) time.Time {
 	if r.IssuedBefore.After(last) {
 		last = r.IssuedBefore
 	}
-	return last.Add(life + margin)
+	end := last.Add(life + margin)
+	if end.UTC().Year() > maxYear {
+		return time.Time{}
+	}
+	return end
 }
 
-// longest life of a credential that r can cover, with leeways. It is not known where an issuer bounds none. Users of Credentials prove
-// themselves for as long as they like, but have no token that a jti could name.
+// longest life of a credential that r can cover, with leeways. It is not known where an issuer bounds none. Users of Credentials, and workloads
+// that call by themselves, prove themselves for as long as they like, but have no token that a jti could name.
 func longest(r *policy.Revocation, set *policy.Set) (time.Duration, bool) {
-	if r.Issuer == "" && r.TokenID == "" && len(set.Credentials) > 0 {
+	if r.Issuer == "" && r.TokenID == "" && (len(set.Credentials) > 0 || strings.HasPrefix(r.Subject, "spiffe://")) {
 		return 0, false
 	}
 	life, found := time.Duration(0), false

@@ -154,6 +154,7 @@ func (c *checker) keyUsers(at string, k *APIKeyCredentials) {
 		if c.required(item+".subject", e.Subject) {
 			c.text(item+".subject", e.Subject)
 		}
+		c.moment(item+".expires", e.Expires)
 		c.grants(item, &e.Grants)
 	}
 }

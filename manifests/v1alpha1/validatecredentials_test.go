@@ -56,6 +56,10 @@ func TestCredentials(t *testing.T) {
 		},
 		{key(""), nil},
 		{key(", id: k1"), []string{"apiKeys.keys[0].id conflict"}},
+		// The zero time is no key that never ends, and the year 10000 in UTC no end of the process.
+		{key(", expires: 0001-01-01T00:00:00Z"), []string{"apiKeys.keys[0].expires out-of-range"}},
+		{key(", expires: '9999-12-31T23:59:59-05:00'"), []string{"apiKeys.keys[0].expires out-of-range"}},
+		{key(", expires: 9999-12-31T23:59:59Z"), nil},
 		{"{apiKeys: {prefix: a_b, keys: []}}", []string{"apiKeys.prefix invalid-value", "apiKeys.keys required"}},
 		{"{apiKeys: {prefix: cr, keys: [{id: a_b, sha256: AB, subject: ''}, {id: x, sha256: '', subject: \"a\\t\"}, {id: x, sha256: " + strings.Repeat("AA", 32) + ", subject: s}]}}", []string{
 			"apiKeys.keys[0].id invalid-value", "apiKeys.keys[0].sha256 invalid-value", "apiKeys.keys[0].subject required",
