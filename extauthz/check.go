@@ -47,6 +47,8 @@ type check struct {
 	internal string
 	// mints: the mesh has internal tokens.
 	mints bool
+	// claimHeaders are those that other routes of the gateway have for claims, and this one's.
+	claimHeaders []string
 	// dry: nobody will use the answer, so no internal token is made.
 	dry bool
 	// revocation is the id of the one that covers the credential.
@@ -145,7 +147,7 @@ func (s *Server) run(ctx context.Context, req *authv3.CheckRequest, c *check) er
 		}
 		facts.User = c.user
 	}
-	c.facts = &facts
+	c.facts, c.claimHeaders = &facts, st.claimHeaders[c.route.Proxy()]
 	c.outcome = fromDecision(c.route.Decide(&facts), o.kind)
 	if err := alive(ctx); err != nil {
 		return err

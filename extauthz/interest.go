@@ -57,6 +57,7 @@ func interestOf(next *decide.Index, old *state, address bool) *interest {
 		if a.Internal {
 			names = append(names, txntoken.Header)
 		}
+		names = append(names, claimHeaders(r)...)
 	}
 	for r := range next.Routes() {
 		add(r)
@@ -70,6 +71,19 @@ func interestOf(next *decide.Index, old *state, address bool) *interest {
 		}
 	}
 	return newInterest(names, everything, address || everything || old != nil && old.mints)
+}
+
+// claimHeaders are those that a gateway's route has for claims. A sidecar's are its own affair: what comes there may be the gateway's word.
+func claimHeaders(r *decide.Route) []string {
+	up := r.Upstream()
+	if up == nil || !r.Proxy().IsGateway() {
+		return nil
+	}
+	names := make([]string, len(up.Headers))
+	for i := range up.Headers {
+		names[i] = up.Headers[i].Name
+	}
+	return names
 }
 
 // and is what in and other want together.

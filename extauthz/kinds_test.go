@@ -422,3 +422,45 @@ func TestAuthorizationOfAnotherSchemeIsRemoved(t *testing.T) {
 		}
 	}
 }
+
+// A header that one route of a gateway has for a claim is nobody's to write on the others: the service behind cannot tell them apart. What
+// comes to a sidecar may be the gateway's word.
+func TestClaimHeaderOfAnotherRoute(t *testing.T) {
+	r := kindRig(t, nil)
+	set := kinds()
+	set.Gateways[0].Listeners[0].Sections[0].VirtualHosts[0].Routes[0].Access.Upstream = &policy.Upstream{Headers: []policy.ClaimOutput{{Name: "x-user-email", Path: []string{"email"}}}}
+	set.Workloads[0].Ports[0].Access.Upstream = &policy.Upstream{Headers: []policy.ClaimOutput{{Name: "x-user-email", Path: []string{"email"}}}}
+	r.Publish(set, 2)
+	client := authv3.NewAuthorizationClient(serve(t, r.Register, extauthz.ServerOptions(r.Server)...))
+	for _, tt := range []struct {
+		proxy   policy.ProxyID
+		route   string
+		headers []string
+		removed bool
+	}{
+		{edge, "user", []string{"x-key: k", "x-user-email: root"}, true},
+		{edge, "user", []string{"x-key: k"}, true},
+		{edge, "none", []string{"X-User-Email: root"}, true},
+		{edge, "none", nil, false},
+		{edge, "optional", []string{"x-user-email: a", "x-user-email: b"}, true},
+		{own, "in-none", []string{"x-user-email: root"}, false},
+	} {
+		for way, check := range map[string]func(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error){
+			"called": r.Check,
+			"over the wire": func(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+				return client.Check(ctx, req)
+			},
+		} {
+			if way == "over the wire" && tt.proxy != edge {
+				continue // its caller is the edge
+			}
+			resp, err := check(context.WithValue(context.Background(), proxyKey{}, tt.proxy), offer(tt.route, tt.headers...))
+			if err != nil || resp.GetOkResponse() == nil {
+				t.Fatalf("%s: %s %v: %v %v", way, tt.route, tt.headers, resp, err)
+			}
+			if got := slices.Contains(resp.GetOkResponse().GetHeadersToRemove(), "x-user-email"); got != tt.removed {
+				t.Errorf("%s: %s %s %v: removed: %t", way, tt.proxy, tt.route, tt.headers, got)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/credence-mesh/credence/policy"
@@ -26,6 +27,8 @@ type state struct {
 	// mints: the Set's mesh has internal tokens. spiffeIDs are the proxies' own.
 	mints     bool
 	spiffeIDs map[policy.ProxyID]string
+	// claimHeaders are the headers that some route of a gateway has for claims; sorted.
+	claimHeaders map[policy.ProxyID][]string
 	// interest is what the routes look at.
 	interest *interest
 	// router finds routes where proxies send no ids; nil: they do.
@@ -124,7 +127,14 @@ func (s *Server) Publish(set *policy.Set, generation uint64) {
 	next := &state{
 		interest: in,
 		index:    index, trust: "spiffe://" + set.Mesh.TrustDomain + "/", verifiers: s.snapshot(),
-		mints: set.Mesh.InternalTokens != nil, spiffeIDs: spiffeIDs(set),
+		mints: set.Mesh.InternalTokens != nil, spiffeIDs: spiffeIDs(set), claimHeaders: map[policy.ProxyID][]string{},
+	}
+	for r := range index.Routes() {
+		if names := claimHeaders(r); len(names) > 0 {
+			all := append(next.claimHeaders[r.Proxy()], names...)
+			slices.Sort(all)
+			next.claimHeaders[r.Proxy()] = slices.Compact(all)
+		}
 	}
 	switch {
 	case s.byLookup != nil:

@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,6 +54,7 @@ func upstream(c *check, room *allowedRoom) *outcome {
 	if name := c.presented.query; name != "" && removed(c, up) {
 		room.ok.QueryParametersToRemove = append(room.ok.QueryParametersToRemove, name)
 	}
+	c.removeOthersClaims(up, room)
 	if up == nil {
 		return nil
 	}
@@ -84,6 +86,17 @@ func upstream(c *check, room *allowedRoom) *outcome {
 		}
 	}
 	return nil
+}
+
+// removeOthersClaims removes what a client has sent under the name of a header that another route of the gateway has for a claim: the service
+// behind both cannot tell whose word it is.
+func (c *check) removeOthersClaims(up *policy.Upstream, room *allowedRoom) {
+	for _, name := range c.claimHeaders {
+		own := up != nil && slices.ContainsFunc(up.Headers, func(o policy.ClaimOutput) bool { return o.Name == name })
+		if !own && name != c.presented.header && len(headerValues(c.http, name)) > 0 {
+			room.removed = append(room.removed, name)
+		}
+	}
 }
 
 // removed tells whether the service must not see the credential that was presented. An internal token is the mesh's own; what is in
