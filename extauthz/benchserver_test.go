@@ -62,6 +62,14 @@ func benchServe(kind string) int {
 		}
 		s = grpc.NewServer(extauthz.ServerOptions(server)...)
 		server.Register(s)
+	case "internal_minted", "internal_reused":
+		server, err := mintingServerOfBench(kind)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		s = grpc.NewServer(extauthz.ServerOptions(server)...)
+		server.Register(s)
 	case "basic_warm", "basic_cold":
 		server, err := newBasicServer(kind == "basic_cold")
 		if err != nil {

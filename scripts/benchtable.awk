@@ -41,6 +41,11 @@ END {
     opaque = value["CheckOpaque/opaque_cached", "server-µs/op"]
     row("Check, cached opaque token: server CPU", opaque, opaque, "µs", 25)
     beside("Check, opaque token that is asked about: server CPU", opaque, value["CheckOpaque/opaque_cold", "server-µs/op"], value["CheckOpaque/empty", "server-µs/op"], "µs")
+    reused = value["CheckInternal/internal_reused", "server-µs/op"]
+    row("Check that reuses an internal token: server CPU", reused, reused, "µs", 25)
+    minted = value["CheckInternal/internal_minted", "server-µs/op"]
+    beside("Check that makes an internal token: server CPU", minted, minted, value["CheckInternal/empty", "server-µs/op"], "µs")
+    row("internal token made, times the bare signature", ns("Mint/made"), ratio(ns("Mint/made"), ns("Mint/bare_EdDSA")), "x", 1.5)
     row("fresh RS256 token, times the bare signature check", ns("Verify/fresh_RS256"), ratio(ns("Verify/fresh_RS256"), ns("BareSignature/RS256")), "x", 1.3)
     row("fresh ES256 token, times the bare signature check", ns("Verify/fresh_ES256"), ratio(ns("Verify/fresh_ES256"), ns("BareSignature/ES256")), "x", 1.3)
     row("forged RS256 token, times a good fresh one", ns("Verify/forged_RS256"), ratio(ns("Verify/forged_RS256"), ns("Verify/fresh_RS256")), "x", 1)
