@@ -143,3 +143,37 @@ func BenchmarkCondition(b *testing.B) {
 		})
 	}
 }
+
+// A deny rule finds a header in every line, in every part and under every name that some server takes for it; an allow rule believes the one
+// line of exactly that name.
+func TestHeadersInOtherSpellings(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		headers     []decide.Header
+		deny, allow bool
+	}{
+		{"as it is", []decide.Header{{Name: "x-the-role", Value: "root"}}, true, true},
+		{"nothing", nil, false, false},
+		{"another value", []decide.Header{{Name: "x-the-role", Value: "user"}}, false, false},
+		{"the second line", []decide.Header{{Name: "x-the-role", Value: "user"}, {Name: "x-the-role", Value: "root"}}, true, false},
+		{"a part", []decide.Header{{Name: "x-the-role", Value: "user, root"}}, true, false},
+		{"underscores", []decide.Header{{Name: "x_the_role", Value: "root"}}, true, false},
+		{"a dot", []decide.Header{{Name: "x-the.role", Value: "root"}}, true, false},
+		{"beside another line", []decide.Header{{Name: "x-the-role", Value: "user"}, {Name: "x_the-role", Value: "root"}}, true, false},
+		{"another letter", []decide.Header{{Name: "x-the0role", Value: "root"}}, false, false},
+		{"a longer name", []decide.Header{{Name: "x-the-role-", Value: "root"}}, false, false},
+	} {
+		for _, action := range []policy.Action{policy.Deny, policy.Allow} {
+			rules := []policy.Rule{{Name: "r", Action: action, To: []policy.Operation{{Headers: []policy.HeaderMatch{{Name: "x-the-role", AnyOf: []string{"root"}}}}}}}
+			want := tt.allow
+			if action == policy.Deny {
+				rules, want = append(rules, policy.Rule{Name: "all", Action: policy.Allow}), !tt.deny
+			}
+			f := get(web, nil)
+			f.Headers = tt.headers
+			if d := route(t, levels("p"), policy.Policy{Name: name("p"), Rules: rules}).Decide(f); d.Allowed() != want {
+				t.Errorf("%s, %v: %s", tt.name, action, d.Reason)
+			}
+		}
+	}
+}

@@ -61,7 +61,8 @@ func (c *compiled) isFresh(u *User, now time.Time) bool {
 // signedIn tells whether the user's sign-in is as strong and as fresh as the rule wants.
 func (c *compiled) signedIn(f *Facts) bool { return c.hasACR(f.User) && c.isFresh(f.User, f.Now) }
 
-// matchesHeaders compares all of them. What a deny rule looks for is found in any line and in any of its parts; an allow rule believes
+// matchesHeaders compares all of them. What a deny rule looks for is found in any line and in any of its parts, and under names that some
+// server takes for the same; an allow rule believes
 // only a header of one line, as a whole: what two readers could read in two ways allows nothing.
 func matchesHeaders(want []policy.HeaderMatch, f *Facts, deny bool) bool {
 	for i := range want {
@@ -76,13 +77,28 @@ func matchesHeader(want *policy.HeaderMatch, f *Facts, deny bool) bool {
 	lines, found := 0, false
 	for i := range f.Headers {
 		h := &f.Headers[i]
-		if h.Name != want.Name {
+		if h.Name != want.Name && (!deny || !passesFor(h.Name, want.Name)) {
 			continue
 		}
 		lines++
 		found = found || want.Present || slices.Contains(want.AnyOf, h.Value) || deny && hasPart(h.Value, want.AnyOf)
 	}
 	return found && (deny || lines == 1)
+}
+
+// passesFor tells whether some server reads one name as the other: to CGI and its heirs each odd character is a "-" (where the
+// gateway's settings keep such names).
+func passesFor(sent, name string) bool {
+	if len(sent) != len(name) {
+		return false
+	}
+	for i := range len(sent) {
+		c := sent[i]
+		if c != name[i] && (name[i] != '-' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9') {
+			return false
+		}
+	}
+	return true
 }
 
 // hasPart tells whether one of the values is a part of a list (RFC 9110 §5.6.1).
