@@ -50,6 +50,7 @@ func Compile(in Input) (*policy.Set, []manifests.Diagnostic) {
 	c.useNeeds()
 	c.lintPolicies()
 	c.lintResources()
+	c.lintClientCertificates()
 	c.lintSettings()
 	return c.set, manifests.Sort(c.diags)
 }

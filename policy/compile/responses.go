@@ -104,7 +104,8 @@ func (c *compiler) resource(p *authPolicy) string {
 		path = u.Path
 	}
 	link := "https://" + u.Host + wellKnown + path
-	if _, ok := c.attached.resources[link]; ok {
+	first := c.attached.resources[link]
+	if first != nil && first.by == p {
 		return link
 	}
 	m := metadata{Resource: in.Identifier, Scopes: slices.Clone(in.Scopes), BearerMethods: []string{"header"}, Name: in.Name}
@@ -129,9 +130,16 @@ func (c *compiler) resource(p *authPolicy) string {
 		c.once(at, "resource-not-served", fmt.Sprintf("the metadata takes %d bytes, more than %d: it is not served", len(body), maxDocument), "name fewer scopes or issuers")
 		return ""
 	}
-	c.attached.resources[link] = &resource{
+	out := &resource{
 		by: p, host: strings.ToLower(u.Hostname()), path: path,
 		document: policy.Document{Path: wellKnown + path, ContentType: "application/json", Body: string(body)},
+	}
+	switch {
+	case first == nil:
+		c.attached.resources[link] = out
+	case first.document != out.document:
+		c.onceWarn(at, "resource-conflict", fmt.Sprintf("%s and %s describe the resource at %s differently: the metadata is of the first",
+			first.by.obj.Key, p.obj.Key, link), "give both the same identifier, name and scopes")
 	}
 	return link
 }
