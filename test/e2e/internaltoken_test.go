@@ -397,3 +397,43 @@ func TestInternalTokenThatCannotBeMade(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 }
+
+// TestInternalTokenKeysThatAreLost: those in memory sign on, every request carries its token, and a start that cannot read them is refused.
+func TestInternalTokenKeysThatAreLost(t *testing.T) {
+	t.Parallel()
+	c := newChain(t, "{}", "")
+	outer, file := c.env.Token(audience, "read"), filepath.Join(c.env.State, txntoken.KeysFile)
+	good, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The file is lost while credence runs, and a directory in its place takes no new key.
+	if err := errors.Join(os.Remove(file), os.MkdirAll(filepath.Join(file, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	kid := func() any {
+		status, seen, body := c.enter(t, "/", bearer(outer))
+		if status != http.StatusOK || len(seen["Txn-Token"]) != 1 {
+			t.Fatalf("%d %s", status, body)
+		}
+		h, _ := claimsOf(t, seen.Get("Txn-Token"))
+		return h["kid"]
+	}
+	first := kid()
+	if err := c.env.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txntoken.OpenKeys(txntoken.KeysOptions{Dir: c.env.State}); err == nil {
+		t.Error("a start takes keys that it cannot read")
+	}
+	if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, good, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := txntoken.OpenKeys(txntoken.KeysOptions{Dir: c.env.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if document, _ := keys.JWKS(); !strings.Contains(string(document), fmt.Sprint(first)) {
+		t.Errorf("%s lacks %v", document, first)
+	}
+}
