@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/credence-mesh/credence/policy"
@@ -34,11 +35,7 @@ func (c *compiler) useNeeds() {
 		}
 	}
 	c.eachRoute(func(r *policy.Route) {
-		if slices.ContainsFunc(r.Backends, func(b policy.Backend) bool { return reads[portKey{b.Workload, b.Port}] }) {
-			up := own(r.Access.Upstream)
-			up.Relay = true
-			r.Access.Upstream = up
-		}
+		c.relay(r, reads)
 		if !mints {
 			return
 		}
@@ -48,6 +45,42 @@ func (c *compiler) useNeeds() {
 		}
 		carry(&r.Access, all)
 	})
+}
+
+// relay passes bearer tokens on where the route's requests go to a port that reads them. Another port of the same route gets them as well, and
+// does not remove them.
+func (c *compiler) relay(r *policy.Route, reads map[portKey]bool) {
+	var reader, other *policy.Backend
+	for i := range r.Backends {
+		switch b := &r.Backends[i]; {
+		case b.Missing || b.Weight == 0:
+		case reads[portKey{b.Workload, b.Port}]:
+			reader = b
+		default:
+			other = b
+		}
+	}
+	if reader == nil {
+		return
+	}
+	up := own(r.Access.Upstream)
+	up.Relay = true
+	r.Access.Upstream = up
+	if w := c.workloadByName[nameOf(other)]; w != nil && !up.Forward {
+		message := fmt.Sprintf("%s %s leads to %s, which reads bearer tokens, and to port %d of %s, which does not: the service behind receives the tokens of clients",
+			r.Origin.Kind, r.Origin.Name, reader.Workload, other.Port, other.Workload)
+		if key := "relayed-credential " + message; !c.attached.told[key] {
+			c.attached.told[key] = true
+			c.warnAt(place{w.obj, "spec"}, "relayed-credential", message, "let the policies of both read bearer tokens, or of none")
+		}
+	}
+}
+
+func nameOf(b *policy.Backend) policy.Name {
+	if b == nil {
+		return policy.Name{}
+	}
+	return b.Workload
 }
 
 type portKey struct {
