@@ -82,6 +82,18 @@ type answered struct {
 // answersSite has routes with what policies say of requests that pass and of answers to those that do not.
 func answersSite(t *testing.T) *answered {
 	t.Helper()
+	s, m := answersManifests(t)
+	e := testenv.Start(t, testenv.Options{Manifests: m})
+	for _, d := range e.Status().Diagnostics {
+		if d.Severity == "error" {
+			t.Fatalf("%+v", d)
+		}
+	}
+	return &answered{s, e}
+}
+
+func answersManifests(t *testing.T) (*site, map[string]string) {
+	t.Helper()
 	ports := testport.Free(t, 5)
 	s := &site{front: ports[0], issuer: ports[1], workloads: map[string]workload{"lobby": {port: ports[2], inbound: ports[3], outbound: ports[4], path: "/nowhere/lobby"}}}
 	echoRequests(t, ports[2])
@@ -132,20 +144,18 @@ spec:
 	}
 	m := s.manifests(
 		route("claims", claimsPolicy), route("plain", tokenPolicy), route("own", ownPolicy), route("kinds", kindsPolicy),
-		route("forwarded", forwardedPolicy), route("resource", resourcePolicy),
+		route("forwarded", forwardedPolicy), route("resource", resourcePolicy), route("stepup", stepUpPolicy),
 	)
 	m["lobby.yaml"] = strings.Replace(m["lobby.yaml"], "  authentication: {issuers: [dev]}\n", "", 1)
 	m["objects.yaml"] = objects
-	e := testenv.Start(t, testenv.Options{Manifests: m})
-	for _, d := range e.Status().Diagnostics {
-		if d.Severity == "error" {
-			t.Fatalf("%+v", d)
-		}
-	}
-	return &answered{s, e}
+	return s, m
 }
 
-const keyHash = "ca6d4b5ea7c7f2f1f7fb9a9d3c8f6ed4fb3a2a0ea0e5a9f0bd0d2a3b5c9d0b11"
+// queryKey is an API key that another system has made; keyHash is its SHA-256.
+const (
+	queryKey = "legacy-key-of-another-system-0123456789abcdef"
+	keyHash  = "929829dbc39e080f9fe5f91b476287eaedc73ecb1b163b55f350627a89e03e37"
+)
 
 const (
 	claimsPolicy = `  authentication: {issuers: [opaque]}
@@ -239,6 +249,9 @@ func TestResponses(t *testing.T) {
 	t.Run("challenges", s.challenges)
 	t.Run("gRPC", s.rpcDetails)
 	t.Run("resource", s.resource)
+	t.Run("step-up", s.stepUp)
+	t.Run("too many", s.tooMany)
+	t.Run("key in the query, and what is logged", s.keyInQuery)
 }
 
 // An upstream sees the claims, whatever they hold, and never a client's copy of the headers and parameters that carry them.
