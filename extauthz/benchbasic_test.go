@@ -101,7 +101,7 @@ func TestAllocationsOfPassword(t *testing.T) {
 	}
 	password, cached := measure(s, fullBasic(0)), measure(jwt, full(newIDP().mint(t, "ES256", "1", "orders:read")))
 	t.Logf("password %.0f, JWT %.0f allocations", password, cached)
-	if password > cached+2 { // what pools forget under the race detector
+	if password > cached+4 { // what pools forget under the race detector
 		t.Errorf("a known password takes %.0f allocations, a JWT %.0f", password, cached)
 	}
 }

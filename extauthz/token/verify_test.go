@@ -26,6 +26,7 @@ func TestUser(t *testing.T) {
 	want := &decide.User{
 		Issuer: idp, IssuerURL: iss, Subject: "alice", Client: "web", Scopes: []string{"orders.read", "orders.write"},
 		Expires: now.Add(300 * time.Second), Credential: policy.BearerToken, Origin: policy.BearerToken,
+		TokenID: "1", IssuedAt: now.Add(-10 * time.Second),
 		Claims: map[string]any{
 			"iss": iss, "aud": aud, "sub": "alice", "client_id": "web", "jti": "1", "scope": "orders.read orders.write",
 			"iat": decide.Number("1799999990"), "exp": decide.Number("1800000300"), "tenant": decide.Number("9007199254740993"),

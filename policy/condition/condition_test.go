@@ -324,7 +324,7 @@ func TestLoopsAllocateNothingPerStep(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, _ = p.Holds(in) // true, false or over the limit of cost
 		runtime.ReadMemStats(&after)
-		if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 2<<20 {
+		if bytes := after.TotalAlloc - before.TotalAlloc; bytes > bytesOfALoop {
 			t.Errorf("%s allocates %d bytes", source, bytes)
 		}
 	}
