@@ -110,7 +110,7 @@ func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name
 	}
 	now, sum := s.v.now(), sha256.Sum256([]byte(raw))
 	var leaf *x509.Certificate
-	first := credential.Unavailable(ReasonCAs, "no Credentials are accepted")
+	var first error
 	for n, name := range accepted {
 		u := s.st.users[name]
 		if u == nil {
@@ -136,6 +136,9 @@ func (s Snapshot) Verify(ctx context.Context, raw string, accepted []policy.Name
 		if n == 0 {
 			first = err
 		}
+	}
+	if first == nil {
+		return nil, credential.Unavailable(ReasonCAs, "no Credentials are accepted")
 	}
 	return nil, first
 }
