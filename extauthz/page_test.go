@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"os"
 	"strings"
 	"testing"
 
@@ -27,11 +26,6 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := resp.GetDeniedResponse().GetBody()
-	if file := os.Getenv("CREDENCE_PAGE"); file != "" {
-		if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	_, rest, _ := strings.Cut(page, "<style>")
 	style, rest, found := strings.Cut(rest, "</style>")
 	if !found || strings.Contains(rest, "<style") || strings.Contains(page, "style=") || strings.Contains(strings.ToLower(page), "<script") {
