@@ -41,6 +41,12 @@ END {
     opaque = value["CheckOpaque/opaque_cached", "server-µs/op"]
     row("Check, cached opaque token: server CPU", opaque, opaque, "µs", 25)
     beside("Check, opaque token that is asked about: server CPU", opaque, value["CheckOpaque/opaque_cold", "server-µs/op"], value["CheckOpaque/empty", "server-µs/op"], "µs")
+    known = value["CheckBasic/warm", "server-µs/op"]
+    row("Check, known password: server CPU", known, known, "µs", 25)
+    beside("Check, password that is hashed (bcrypt-10): server CPU", known, value["CheckBasic/cold", "server-µs/op"], value["CheckBasic/empty", "server-µs/op"], "µs")
+    beside("API key, and its bare SHA-256", ns("Verify/key"), ns("Verify/key") / 1e3, ns("Verify/hash") / 1e3, "µs")
+    beside("DPoP proof, and its bare signature check", ns("Verify"), ns("Verify") / 1e3, ns("Signature") / 1e3, "µs")
+    beside("client certificate, and its bare signature check", ns("Verify/signature"), ns("Verify/cold") / 1e3, ns("Verify/signature") / 1e3, "µs")
     reused = value["CheckInternal/internal_reused", "server-µs/op"]
     row("Check that reuses an internal token: server CPU", reused, reused, "µs", 25)
     minted = value["CheckInternal/internal_minted", "server-µs/op"]
