@@ -49,17 +49,25 @@ func newVerifiers(keys *jwks.Keys, state *stateDir, log *slog.Logger, metrics pr
 
 // publish makes set the one by which credentials are verified, before requests are judged by it. Calls must not overlap.
 func (v *verifiers) publish(set *policy.Set) error {
+	// What can fail comes before what cannot.
+	if err := v.publishInternal(&set.Mesh); err != nil {
+		return err
+	}
 	v.tokens.Publish(set.Issuers)
 	v.passwords.Publish(set.Credentials)
 	v.apiKeys.Publish(set.Credentials)
 	v.clients.Publish(set.Credentials)
+	return nil
+}
+
+func (v *verifiers) publishInternal(mesh *policy.Mesh) error {
 	if v.minter == nil {
 		return nil
 	}
-	if err := v.minter.Publish(&set.Mesh); err != nil {
+	if err := v.minter.Publish(mesh); err != nil {
 		return err
 	}
-	verifier, err := v.minter.Snapshot(&set.Mesh)
+	verifier, err := v.minter.Snapshot(mesh)
 	if err != nil {
 		return fmt.Errorf("internal tokens: %w", err)
 	}
