@@ -2,6 +2,7 @@
 package main
 
 import (
+	"fmt"
 	"log"
 	"net/http"
 	"time"
@@ -11,7 +12,7 @@ import (
 )
 
 func main() {
-	tokens := txn.New("http://127.0.0.1:15000/.well-known/jwks.json", "hops.test")
+	tokens := txn.New("http://127.0.0.1:15080/.well-known/jwks.json", "hops.test")
 	failed := make(chan error)
 	for addr, h := range map[string]http.Handler{
 		"127.0.0.1:18701": hop.Handler("web", tokens, "127.0.0.1:18721", "http://orders:18702/"),
@@ -21,5 +22,6 @@ func main() {
 		srv := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second}
 		go func() { failed <- srv.ListenAndServe() }()
 	}
+	fmt.Println("web, orders and payments listen at 127.0.0.1:18701, 18702 and 18703; Ctrl-C ends them")
 	log.Fatal(<-failed)
 }
