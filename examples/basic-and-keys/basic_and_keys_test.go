@@ -4,19 +4,12 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/credence-mesh/credence/internal/testenv"
-	"github.com/credence-mesh/credence/internal/testport"
 )
 
 // The keys of the README.
@@ -26,47 +19,10 @@ const (
 	expired  = "00000000000000000000000000000000"
 )
 
-// mesh is the example's directory with free ports instead of its own.
-func mesh(t *testing.T) (dir string, ports map[string]string) {
-	t.Helper()
-	ports, dir = map[string]string{}, t.TempDir()
-	free := testport.Free(t, 4)
-	files, err := filepath.Glob("mesh/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no manifests: %v", err)
-	}
-	for _, f := range files {
-		text, err := os.ReadFile(filepath.Clean(f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = regexp.MustCompile(`\b187\d\d\b`).ReplaceAllFunc(text, func(p []byte) []byte {
-			if ports[string(p)] == "" {
-				ports[string(p)], free = fmt.Sprint(free[0]), free[1:]
-			}
-			return []byte(ports[string(p)])
-		})
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir, ports
-}
-
 // TestBasicAndKeys runs the example on real Envoy: every row of its README.
 func TestBasicAndKeys(t *testing.T) {
-	dir, ports := mesh(t)
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+ports["18701"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := httptest.NewUnstartedServer(http.HandlerFunc(show))
-	if err := api.Listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	api.Listener = l
-	api.Start()
-	t.Cleanup(api.Close)
+	dir, ports := testenv.Example(t, "187")
+	testenv.Serve(t, ports["18701"], http.HandlerFunc(show))
 	env := testenv.Start(t, testenv.Options{Dir: dir})
 	client := &http.Client{Timeout: 15 * time.Second}
 	password := func(user, password string) func(*http.Request) {

@@ -4,15 +4,9 @@ package main_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,50 +14,7 @@ import (
 	"github.com/credence-mesh/credence/examples/internal-token/hop"
 	"github.com/credence-mesh/credence/identity/txn"
 	"github.com/credence-mesh/credence/internal/testenv"
-	"github.com/credence-mesh/credence/internal/testport"
 )
-
-// mesh is the example's directory with free ports instead of its own.
-func mesh(t *testing.T) (dir string, ports map[string]string) {
-	t.Helper()
-	ports, dir = map[string]string{}, t.TempDir()
-	free := testport.Free(t, 16)
-	files, err := filepath.Glob("mesh/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no manifests: %v", err)
-	}
-	for _, f := range files {
-		text, err := os.ReadFile(filepath.Clean(f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = regexp.MustCompile(`\b187\d\d\b`).ReplaceAllFunc(text, func(p []byte) []byte {
-			if ports[string(p)] == "" {
-				ports[string(p)], free = fmt.Sprint(free[0]), free[1:]
-			}
-			return []byte(ports[string(p)])
-		})
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir, ports
-}
-
-func serve(t *testing.T, port string, h http.Handler) {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewUnstartedServer(h)
-	if err := srv.Listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	srv.Listener = l
-	srv.Start()
-	t.Cleanup(srv.Close)
-}
 
 func get(t *testing.T, proxy, target string, header map[string]string) (int, string) {
 	t.Helper()
@@ -92,13 +43,13 @@ func get(t *testing.T, proxy, target string, header map[string]string) (int, str
 
 // TestInternalTokenExample runs the example on real Envoy.
 func TestInternalTokenExample(t *testing.T) {
-	dir, ports := mesh(t)
+	dir, ports := testenv.Example(t, "187")
 	env := testenv.Start(t, testenv.Options{Dir: dir})
 	tokens := txn.New(env.Endpoints().InternalTokenKeys, "hops.test")
 	at := func(port string) string { return "127.0.0.1:" + ports[port] }
-	serve(t, ports["18701"], hop.Handler("web", tokens, at("18721"), "http://orders:"+ports["18702"]+"/"))
-	serve(t, ports["18702"], hop.Handler("orders", tokens, at("18722"), "http://payments:"+ports["18703"]+"/"))
-	serve(t, ports["18703"], hop.Handler("payments", tokens, "", ""))
+	testenv.Serve(t, ports["18701"], hop.Handler("web", tokens, at("18721"), "http://orders:"+ports["18702"]+"/"))
+	testenv.Serve(t, ports["18702"], hop.Handler("orders", tokens, at("18722"), "http://payments:"+ports["18703"]+"/"))
+	testenv.Serve(t, ports["18703"], hop.Handler("payments", tokens, "", ""))
 
 	status, body := get(t, "", "http://"+at("18740")+"/", map[string]string{"Authorization": "Bearer " + env.Token("https://shop.localhost", "orders:read", "payments:read", "admin")})
 	var raw string

@@ -4,14 +4,9 @@ package main_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,62 +14,18 @@ import (
 	"github.com/credence-mesh/credence/examples/opaque/api"
 	"github.com/credence-mesh/credence/examples/opaque/authserver"
 	"github.com/credence-mesh/credence/internal/testenv"
-	"github.com/credence-mesh/credence/internal/testport"
 )
-
-// mesh is the example's directory with free ports instead of its own.
-func mesh(t *testing.T) (dir string, ports map[string]string) {
-	t.Helper()
-	ports, dir = map[string]string{}, t.TempDir()
-	free := testport.Free(t, 5)
-	files, err := filepath.Glob("mesh/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no manifests: %v", err)
-	}
-	for _, f := range files {
-		text, err := os.ReadFile(filepath.Clean(f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = regexp.MustCompile(`\b186\d\d\b`).ReplaceAllFunc(text, func(p []byte) []byte {
-			if ports[string(p)] == "" {
-				ports[string(p)], free = fmt.Sprint(free[0]), free[1:]
-			}
-			return []byte(ports[string(p)])
-		})
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir, ports
-}
-
-func serve(t *testing.T, port string, h http.Handler) *httptest.Server {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewUnstartedServer(h)
-	if err := srv.Listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	srv.Listener = l
-	srv.Start()
-	t.Cleanup(srv.Close)
-	return srv
-}
 
 // TestOpaque runs the example on real Envoy: every row of its README.
 func TestOpaque(t *testing.T) {
-	dir, ports := mesh(t)
+	dir, ports := testenv.Example(t, "186")
 	secret, err := os.ReadFile("mesh/introspection.secret")
 	if err != nil {
 		t.Fatal(err)
 	}
 	issuer := "http://127.0.0.1:" + ports["18690"]
-	as := serve(t, ports["18690"], authserver.New(issuer, "credence", strings.TrimSpace(string(secret))).Handler())
-	serve(t, ports["18601"], api.Handler())
+	as := testenv.Serve(t, ports["18690"], authserver.New(issuer, "credence", strings.TrimSpace(string(secret))).Handler())
+	testenv.Serve(t, ports["18601"], api.Handler())
 	testenv.Start(t, testenv.Options{Dir: dir})
 	client := &http.Client{Timeout: 15 * time.Second}
 	post := func(path string, form url.Values) map[string]any {
