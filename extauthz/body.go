@@ -45,7 +45,7 @@ func problem(c *check, status int) string {
 		member(`,"title":`, title)
 	}
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(status), 10)
-	text := message(o)
+	text := c.words()
 	member(`,"detail":`, text)
 	member(`,"instance":`, "urn:credence:decision:"+c.id)
 	member(`,"error":`, errorWord(o))
@@ -84,8 +84,7 @@ func fill(body, mediaType string, c *check) string {
 			return string(quoted[1 : len(quoted)-1])
 		}
 	}
-	o := &c.outcome
-	return strings.NewReplacer("{decision}", escape(c.id), "{reason}", escape(o.reason), "{message}", escape(message(o))).Replace(body)
+	return strings.NewReplacer("{decision}", escape(c.id), "{reason}", escape(c.outcome.reason), "{message}", escape(c.words())).Replace(body)
 }
 
 // appendJSON appends s as a JSON string (RFC 8259 §7).

@@ -25,7 +25,7 @@ func htmlPage(c *check, status int) string {
 	if title == "" {
 		title = "Refused"
 	}
-	text := message(&c.outcome)
+	text := c.words()
 	var b strings.Builder
 	b.Grow(2048)
 	b.WriteString(`<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>` +

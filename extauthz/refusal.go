@@ -104,6 +104,21 @@ func ownAnswer(c *check) *policy.Response {
 	return nil
 }
 
+// words are message, for whoever has sent no credential by what the route reads.
+func (c *check) words() string {
+	o := &c.outcome
+	if o.kind != unauthorized || o.oauth != "" || o.decision.Reason != decide.TokenMissing || c.route == nil {
+		return message(o)
+	}
+	switch a := c.route.Accepts(); {
+	case len(a.Basic) > 0 || a.APIKeys():
+		return "a credential is needed: WWW-Authenticate says which"
+	case a.Internal && !a.Authorization() && !c.route.Proxy().IsGateway():
+		return "an internal token is needed: services pass the header Txn-Token on"
+	}
+	return message(o)
+}
+
 func message(o *outcome) string {
 	switch o.kind {
 	case badRequest:

@@ -75,7 +75,7 @@ func answerType(value string) string {
 // rpcRefusal is a refusal that gRPC clients understand: the status in headers (gRPC over HTTP/2, "Trailers-Only"), and HTTP 200, which a
 // client of gRPC-Web needs to look at them. It is a refusal to Envoy all the same: what decides there is CheckResponse.status, never OK.
 func rpcRefusal(c *check, code int32, room *deniedRoom) {
-	text := message(&c.outcome)
+	text := c.words()
 	room.http.Code = typev3.StatusCode_OK
 	room.headers.add(contentType, c.rpc)
 	room.headers.add("grpc-status", strconv.Itoa(int(code)))
