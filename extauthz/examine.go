@@ -27,7 +27,9 @@ type Examination struct {
 	Facts *decide.Facts
 	// Class and Reason of the answer, as in the log.
 	Class, Reason, Detail string
-	Allowed               bool
+	// Revocation that covers the credential, empty: none.
+	Revocation string
+	Allowed    bool
 	// Status is the HTTP status of a refusal.
 	Status int
 }
@@ -103,7 +105,7 @@ func (r *remembered) examination() Examination {
 	c := &r.check
 	return Examination{
 		ID: c.id, Time: c.started, Proxy: c.proxy, Route: c.route, Method: c.method, Host: c.host, Path: c.path, Peer: c.peer, User: c.user, Facts: c.facts,
-		Class: c.outcome.class(), Reason: c.reason(), Detail: c.detail(), Allowed: r.allowed, Status: r.status,
+		Class: c.outcome.class(), Reason: c.reason(), Detail: c.detail(), Revocation: c.revocation, Allowed: r.allowed, Status: r.status,
 	}
 }
 

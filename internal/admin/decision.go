@@ -22,6 +22,8 @@ type Decision struct {
 	Status  int    `json:"status"`
 	Reason  string `json:"reason"`
 	Detail  string `json:"detail,omitempty"`
+	// Revocation that covers the credential.
+	Revocation string `json:"revocation,omitempty"`
 	// Policy and Rule that decided, or that came nearest to an allow.
 	Policy string `json:"policy,omitempty"`
 	Rule   string `json:"rule,omitempty"`

@@ -46,7 +46,7 @@ func aim(set *policy.Set, q *Question) (aimed, error) {
 }
 
 // ErrQuestion is an error of a question that can't be understood; the text says why.
-var ErrQuestion = errors.New("the question is incomplete")
+var ErrQuestion = errors.New("the question can't be asked")
 
 // split cuts a URL as it is written: nothing is decoded or normalised.
 func (a *aimed) split(url string, port *uint16) error {

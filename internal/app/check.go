@@ -99,7 +99,7 @@ func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Dec
 	case q.Claims != nil:
 		user, err := c.verifiers.tokens.assume(q.Issuer, q.Claims)
 		if err != nil {
-			return nil, fmt.Errorf("--claims: %s", credentialText(err))
+			return nil, fmt.Errorf("%w: --claims: %s", ErrQuestion, credentialText(err))
 		}
 		use.Tokens = assumed{user}
 		headers = append(headers, decide.Header{Name: "authorization", Value: "Bearer assumed"})
@@ -116,7 +116,8 @@ func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Dec
 	server.Publish(c.set, 1)
 	ask := extauthz.Question{Route: at.route, Method: q.Method, Scheme: at.scheme, Host: at.host, Path: at.path, Headers: headers, Certificate: at.peer}
 	e := server.Examine(ctx, &ask)
-	for e.Status == 503 && strings.HasSuffix(e.Reason, ":no_keys") && ctx.Err() == nil {
+	fetched := slices.ContainsFunc(c.set.Issuers, func(i policy.Issuer) bool { return !i.Keys.Development })
+	for fetched && e.Status == 503 && strings.HasSuffix(e.Reason, ":no_keys") && ctx.Err() == nil {
 		// The keys are on their way.
 		select {
 		case <-ctx.Done():
@@ -124,14 +125,20 @@ func (c *checker) check(ctx context.Context, at *aimed, q *Question) (*admin.Dec
 			e = server.Examine(ctx, &ask)
 		}
 	}
+	if e.Status == 503 && strings.HasSuffix(e.Reason, ":no_keys") {
+		return nil, fmt.Errorf("%w: %s; those of a development issuer are known to the running mesh alone: use --claims", ErrCannotTell, e.Detail)
+	}
 	d := decisionOf(&e)
+	if (q.Claims != nil || q.Token != "") && e.User == nil && e.Facts != nil {
+		d.Detail = "no policy of this route reads bearer tokens, so --token and --claims do not count"
+	}
 	d.ID, d.Time = "", time.Time{}
 	return d, nil
 }
 
 func credentialText(err error) string {
-	if reason := credential.Reason(err); reason != "" {
-		return reason + ": " + credential.Detail(err)
+	if credential.Reason(err) != "" {
+		return credential.Detail(err)
 	}
 	return err.Error()
 }
@@ -140,7 +147,7 @@ func credentialText(err error) string {
 func decisionOf(e *extauthz.Examination) *admin.Decision {
 	d := &admin.Decision{
 		ID: e.ID, Time: e.Time, Proxy: string(e.Proxy), Method: e.Method, Host: e.Host, Path: e.Path, Peer: e.Peer, User: explainedUser(e.User),
-		Allowed: e.Allowed, Status: e.Status, Reason: e.Reason, Detail: e.Detail, Levels: []admin.DecisionLevel{},
+		Allowed: e.Allowed, Status: e.Status, Reason: e.Reason, Detail: e.Detail, Revocation: e.Revocation, Levels: []admin.DecisionLevel{},
 	}
 	if e.Route != nil {
 		d.Route = e.Route.Origin()

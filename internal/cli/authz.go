@@ -76,7 +76,7 @@ func (f *authzFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.clientCA, "tls-client-ca", "", "PEM file: the CAs of clients")
 	flags.StringSliceVar(&f.clients, "allow-client", nil, "a SPIFFE ID or exact DNS name that may ask; another certificate of the CA is not enough")
 	flags.BoolVar(&f.trustPrincipal, "trust-principal", false, "believe source.principal where the proxy sends no certificate: only if it verifies SPIFFE IDs strictly")
-	flags.StringVar(&f.adminAddress, "admin-address", "127.0.0.1:15080", "where /healthz, /readyz and /metrics are served")
+	flags.StringVar(&f.adminAddress, "admin-address", "127.0.0.1:15080", "where /healthz, /readyz, /metrics and the keys of internal tokens are served")
 	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error; decisions are logged at info")
 }
 

@@ -25,7 +25,7 @@ func newCheck(streams IO) *cobra.Command {
 
 URL is scheme://host/path for a gateway; for the sidecar of a workload name it with --workload, and give a path. Who the user is comes from --token, which
 is verified (keys of issuers are fetched where the manifests do not hold them), from --claims, which are taken as they are, or from any other credential
-in a header (-H). check exits with 0 when the request is allowed, 1 when it is refused, 2 when it can't be told.`,
+in a header (-H). Internal tokens can't be made up: of a sidecar whose policies take them, check tells what else the rules ask for. check exits with 0 when the request is allowed, 1 when it is refused, 2 when it can't be told.`,
 		Example: `  credence check -f mesh/ --claims '{"sub":"alice","scope":"orders:read"}' --issuer dev https://shop.localhost:8443/orders/7
   credence check -f mesh/ -X POST --token - https://shop.example.com/orders < token.txt
   credence check -f mesh/ --workload orders --port http --peer web /orders/7
@@ -45,7 +45,7 @@ in a header (-H). check exits with 0 when the request is allowed, 1 when it is r
 			_, _ = fmt.Fprintln(streams.Err, oneLine(f.String()))
 		}
 		switch {
-		case errors.Is(err, app.ErrQuestion), errors.Is(err, app.ErrCannotTell):
+		case errors.Is(err, app.ErrQuestion):
 			return fmt.Errorf("%w: %w", errUsage, err)
 		case err != nil:
 			return err

@@ -22,7 +22,10 @@ func printDecision(w io.Writer, d *admin.Decision) error {
 	add("proxy", d.Proxy)
 	add("route", d.Route)
 	add("peer", d.Peer)
-	add("user", userText(d.User))
+	add("user", userText(d))
+	if d.Revocation != "" {
+		add("revoked", "by "+d.Revocation)
+	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintf(w, "%-10s%s\n", l[0], oneLine(l[1])); err != nil {
 			return err
@@ -37,8 +40,12 @@ func printDecision(w io.Writer, d *admin.Decision) error {
 	return err
 }
 
-func userText(u *admin.User) string {
-	if u == nil {
+func userText(d *admin.Decision) string {
+	u := d.User
+	switch {
+	case u == nil && len(d.Levels) == 0:
+		return "none" // the request was refused before any rule was asked; the last line says why
+	case u == nil:
 		return "none: no credential"
 	}
 	text := u.Subject + ", by " + u.Credential
@@ -117,7 +124,11 @@ func verdictText(d *admin.Decision) string {
 			if i > 0 {
 				b.WriteString(", and")
 			}
-			fmt.Fprintf(&b, " %s %s", changeWords(c.What), oneLine(c.To))
+			for _, word := range [...]string{changeWords(c.What), oneLine(c.To)} {
+				if word != "" {
+					b.WriteString(" " + word)
+				}
+			}
 		}
 	case d.Forbidden != "":
 		fmt.Fprintf(&b, "\nrule %s denies it whatever else the request has", oneLine(d.Forbidden))

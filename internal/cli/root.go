@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/credence-mesh/credence/internal/app"
 )
 
 // version is set by the build (-ldflags -X).
@@ -36,7 +38,7 @@ func Main(ctx context.Context, args []string, io IO) int {
 		return 1
 	}
 	_, _ = fmt.Fprintln(io.Err, "credence:", err)
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, errUsage) || errors.Is(err, app.ErrCannotTell) {
 		return 2
 	}
 	return 1

@@ -48,7 +48,7 @@ endpoints.json in the state directory says for scripts where everything is. The 
 	state := stateFlag(c)
 	run := c.Flags().String("run-dir", "", "where sockets are made (default: below /run/credence for root, else below $XDG_RUNTIME_DIR)")
 	bin := c.Flags().String("envoy", "", "the Envoy binary (default: $"+envoy.Environment+", then .envoy/envoy, then PATH)")
-	address := c.Flags().String("admin-address", "127.0.0.1:15080", "where /healthz, /readyz and /metrics are served")
+	address := c.Flags().String("admin-address", "127.0.0.1:15080", "where /healthz, /readyz, /metrics and the keys of internal tokens are served")
 	threads := c.Flags().Int("proxy-concurrency", 1, "worker threads of each Envoy")
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error; decisions are logged at info")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
