@@ -187,7 +187,11 @@ func (s *Set) Add(ctx context.Context, r policy.Revocation) (Entry, error) {
 	}
 	s.keep(e)
 	s.metrics.seconds.Observe(s.now().Sub(begun).Seconds())
-	s.log.Info("revoked", "id", id, "until", e.Until)
+	if e.Until.IsZero() {
+		s.log.Info("revoked", "id", id, "until", "undone")
+	} else {
+		s.log.Info("revoked", "id", id, "until", e.Until)
+	}
 	return *e, nil
 }
 
