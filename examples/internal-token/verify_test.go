@@ -29,7 +29,7 @@ func verifiers(t *testing.T, env *testenv.Env, raw string) {
 		verify := func(t *testing.T, token string) (string, string, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, verifier[0], verifier[1], env.Endpoints().InternalTokenKeys, "hops.test") //nolint:gosec // the test's own tools
+			cmd := exec.CommandContext(ctx, verifier[0], verifier[1], env.Endpoints().InternalTokenKeys, "hops.test")
 			cmd.Stdin = strings.NewReader(token)
 			var out, errs bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &errs
@@ -150,7 +150,7 @@ func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // tools that make doctor asks for
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
