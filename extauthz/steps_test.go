@@ -167,7 +167,7 @@ func TestRevokedPeer(t *testing.T) {
 		if generation == 1 {
 			set.Mesh.InternalTokens = nil
 		}
-		r.Publish(set, uint64(generation+2)) //nolint:gosec // 2 or 3
+		r.Publish(set, uint64(generation+2))
 		if got := r.as(t, own, offer("in-peer", "cert "+webID)); got.Code != 401 || got.Reason != "token_revoked" {
 			t.Errorf("internal tokens %t: %+v", generation == 0, got)
 		}

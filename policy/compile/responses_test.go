@@ -139,7 +139,9 @@ func TestClaimsInReservedHeaders(t *testing.T) {
 
 // The metadata of a resource is served on the hosts where challenges name it; where it would be another's, they do not.
 func TestDocuments(t *testing.T) {
-	resource := func(id string) string { return "  responses: {resource: {identifier: " + id + ", scopes: [b, a, b]}}\n" }
+	resource := func(id string) string {
+		return "  responses: {resource: {identifier: " + id + ", scopes: [b, a, b]}}\n"
+	}
 	const link = "https://shop.test/.well-known/oauth-protected-resource"
 	for _, c := range []struct {
 		identifier, link, path, code string

@@ -338,7 +338,7 @@ func TestInternalTokenKeysRotateUnderLoad(t *testing.T) {
 	outer := c.env.Token(audience, "read")
 	where := c.env.Endpoints().InternalTokenKeys
 	published := func() map[string]bool {
-		resp, err := (&http.Client{Timeout: 15 * time.Second}).Get(where) //nolint:gosec,noctx // the product under test
+		resp, err := (&http.Client{Timeout: 15 * time.Second}).Get(where)
 		if err != nil {
 			t.Error(err)
 			return nil
