@@ -4,6 +4,7 @@ package main
 import (
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"time"
 
@@ -19,8 +20,12 @@ func main() {
 		"127.0.0.1:18702": hop.Handler("orders", tokens, "127.0.0.1:18722", "http://payments:18703/"),
 		"127.0.0.1:18703": hop.Handler("payments", tokens, "", ""),
 	} {
-		srv := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second}
-		go func() { failed <- srv.ListenAndServe() }()
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			log.Fatal(err)
+		}
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+		go func() { failed <- srv.Serve(l) }()
 	}
 	fmt.Println("web, orders and payments listen at 127.0.0.1:18701, 18702 and 18703; Ctrl-C ends them")
 	log.Fatal(<-failed)
