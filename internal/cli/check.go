@@ -25,7 +25,8 @@ func newCheck(streams IO) *cobra.Command {
 
 URL is scheme://host/path for a gateway; for the sidecar of a workload name it with --workload, and give a path. Who the user is comes from --token, which
 is verified (keys of issuers are fetched where the manifests do not hold them), from --claims, which are taken as they are, or from any other credential
-in a header (-H). Internal tokens can't be made up: of a sidecar whose policies take them, check tells what else the rules ask for. check exits with 0 when the request is allowed, 1 when it is refused, 2 when it can't be told.`,
+in a header (-H). Internal tokens can't be made up: of a sidecar whose policies take them, check tells what else the rules ask for. Keys of a development
+issuer are known to the running mesh alone. check exits with 0 when the request is allowed, 1 when it is refused, 2 when it can't be told.`,
 		Example: `  credence check -f mesh/ --claims '{"sub":"alice","scope":"orders:read"}' --issuer dev https://shop.localhost:8443/orders/7
   credence check -f mesh/ -X POST --token - https://shop.example.com/orders < token.txt
   credence check -f mesh/ --workload orders --port http --peer web /orders/7
