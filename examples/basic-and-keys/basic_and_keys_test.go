@@ -21,8 +21,8 @@ const (
 
 // TestBasicAndKeys runs the example on real Envoy: every row of its README.
 func TestBasicAndKeys(t *testing.T) {
-	dir, ports := testenv.Example(t, "187")
-	testenv.Serve(t, ports["18701"], http.HandlerFunc(show))
+	dir, ports := testenv.Example(t, "185")
+	testenv.Serve(t, ports["18501"], http.HandlerFunc(show))
 	env := testenv.Start(t, testenv.Options{Dir: dir})
 	client := &http.Client{Timeout: 15 * time.Second}
 	password := func(user, password string) func(*http.Request) {
@@ -59,7 +59,7 @@ func TestBasicAndKeys(t *testing.T) {
 		{"welcome, alice", "GET", "/", password("alice", "correct horse"), 200, "alice", ""},
 		{"welcome with a wrong password", "GET", "/", password("alice", "wrong"), 401, "", `Basic realm="Reports"`},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://127.0.0.1:"+ports["18740"]+c.target, nil)
+		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://127.0.0.1:"+ports["18540"]+c.target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

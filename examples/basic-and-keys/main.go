@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-const address = "127.0.0.1:18701"
+const address = "127.0.0.1:18501"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
