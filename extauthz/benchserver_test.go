@@ -78,6 +78,14 @@ func benchServe(kind string) int {
 		}
 		s = grpc.NewServer(extauthz.ServerOptions(server)...)
 		server.Register(s)
+	case "key":
+		server, err := newKeyServer()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		s = grpc.NewServer(extauthz.ServerOptions(server)...)
+		server.Register(s)
 	default:
 		server, err := newBenchServer(os.Getenv(benchKeys), kind == "fresh")
 		if err != nil {

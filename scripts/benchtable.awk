@@ -44,6 +44,8 @@ END {
     known = value["CheckBasic/warm", "server-µs/op"]
     row("Check, known password: server CPU", known, known, "µs", 25)
     beside("Check, password that is hashed (bcrypt-10): server CPU", known, value["CheckBasic/cold", "server-µs/op"], value["CheckBasic/empty", "server-µs/op"], "µs")
+    withKey = value["CheckKey/key", "server-µs/op"]
+    row("Check, API key: server CPU", withKey, withKey, "µs", 25)
     beside("API key, and its bare SHA-256", ns("Verify/key"), ns("Verify/key") / 1e3, ns("Verify/hash") / 1e3, "µs")
     beside("DPoP proof, and its bare signature check", ns("Verify"), ns("Verify") / 1e3, ns("Signature") / 1e3, "µs")
     beside("client certificate, and its bare signature check", ns("Verify/signature"), ns("Verify/cold") / 1e3, ns("Verify/signature") / 1e3, "µs")
