@@ -77,7 +77,7 @@ func (r *ring) add(size int, e remembered) {
 
 func (r *recent) add(c *check, resp *authv3.CheckResponse) {
 	e := remembered{check: *c, allowed: resp.GetOkResponse() != nil, status: statusOf(resp)}
-	e.check.internal, e.check.http = "", nil // no credential is remembered
+	e.check.internal, e.check.http = "", nil // no credential is within reach of who asks
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.allowed {

@@ -17,7 +17,7 @@ func newExplain(streams IO) *cobra.Command {
 		Short: "why a request was allowed or refused: every rule, and the smallest change that would have allowed it",
 		Long: `explain tells how a request was judged, by its decision id: the header x-credence-decision and the body of every refusal have it, and so
 has every line of the decision log. The running credence remembers the last 1,024 refusals and the last 256 allowed requests, with the
-rules that judged them; it keeps no credential.`,
+rules that judged them; it shows no credential.`,
 		Example: "  credence explain 7Q4XKZJ2M6WQ3N5T\n  credence explain 7Q4XKZJ2M6WQ3N5T -o json",
 		Args:    cobra.ArbitraryArgs,
 	}
